@@ -1,0 +1,74 @@
+// Package inputs holds the contract between the agent and whatever takes
+// records from outside: Input, Kind, and what the agent gives each of them. Every
+// kind is a folder beside this file. An input never imports another, nor the
+// agent; it hands batches over by calling Emit and never drops one in silence.
+package inputs
+
+import (
+	"context"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
+
+	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/record"
+)
+
+// Input takes records from outside until it is told to stop.
+type Input interface {
+	// Run takes records and emits them. It is called once. When ctx ends it
+	// stops accepting, reads what senders have already handed to the kernel
+	// where the transport can lose it otherwise, emits it, and returns nil. An
+	// error means the input cannot go on; the agent restarts it with back-off.
+	Run(ctx context.Context) error
+	// Retire stops accepting and serves the connections already open until
+	// their peers close them; Run then returns nil. The agent calls it when a
+	// reload has put a new input in this one's place. It does not block.
+	Retire()
+	// Status describes the input for `runnel status`, one Listener per address
+	// in config order. It may be called at any time.
+	Status() []Listener
+}
+
+// Listener is the state of one address an input listens on.
+type Listener struct {
+	URL         string // as configured, with the port that was really taken
+	Connections int    // open now; 0 for datagrams
+	KernelDrops uint64 // datagrams the kernel dropped for want of buffer, since start
+}
+
+// Emit takes a batch over: the caller must not touch it again, whatever is
+// returned. It blocks only while too many bytes are in flight. An error means
+// that the batch was not taken (ctx ended, or the store has failed).
+// Batches emitted one after another keep their order into each stream.
+type Emit func(ctx context.Context, b *record.Batch) (Receipt, error)
+
+// Receipt tells when the fate of an emitted batch is known.
+type Receipt interface {
+	// Wait returns nil once every record of the batch is on disk, was dropped by
+	// the pipeline's own decision, or was rejected and counted; an error means
+	// its outcome is unknown and nothing may be acknowledged.
+	Wait(ctx context.Context) error
+}
+
+// Setup is what the agent gives an input.
+type Setup struct {
+	Name    string // the input's name in the config
+	Agent   string // the agent's name
+	Emit    Emit
+	Sockets *listen.Sockets // shared by all inputs; outlives a reload
+	Log     zerolog.Logger  // carries part and kind
+	Metrics *metrics.Set    // where the input registers its counters; labels input=Name
+}
+
+// Kind is one kind of input, as cmd/runnel/parts.go lists it.
+type Kind struct {
+	Name    string                // the word after `type:`
+	Sample  string                // sample.yaml: every key with its default and a comment
+	Options func() config.Options // a fresh set of options holding the defaults
+	// New builds an input from options that Options returned and Check passed.
+	// It opens sockets through setup.Sockets, so that an address in use is an
+	// error here and not in Run.
+	New func(options config.Options, setup Setup) (Input, error)
+}

@@ -1,0 +1,96 @@
+// Package forwarders holds the contract between the agent's delivery and
+// whatever sends records on: Forwarder, Kind, and the errors that say what a
+// receiver made of a batch. Every kind is a folder beside this file. A forwarder
+// keeps no queue and no cursor of its own: storage is the queue, and the agent
+// moves the cursor when the forwarder's ack says so.
+package forwarders
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
+
+	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/record"
+)
+
+// Forwarder sends batches to one destination, in the order given.
+type Forwarder interface {
+	// Deliver sends b, connecting first if need be. The batch is borrowed until
+	// Deliver returns. A nil Ack with a nil error means that the receiver has
+	// all of it; otherwise the Ack says later. Deliver is called by one
+	// goroutine at a time, and may be called again while earlier Acks are open.
+	//
+	// Errors: *Refused, the receiver will never take that record; *Retry, try
+	// again not before; any other, try again after the usual back-off. After an
+	// error from Deliver or Ack the agent offers every record that was not
+	// acknowledged again, from the first, so a forwarder forgets what it had
+	// under way.
+	Deliver(ctx context.Context, b *Batch) (Ack, error)
+	// Close ends the connection, waiting for nothing. Open Acks then fail.
+	Close() error
+}
+
+// Batch is what one Deliver hands over: records of one stream, in its order.
+type Batch struct {
+	Stream  string
+	Records *record.Batch
+	// Offsets has the offset in Stream of each record; they rise, with holes
+	// where a filter left records out.
+	Offsets []uint64
+	// Key names this range of records for ever, the same at every retry:
+	// agent id, epoch, stream, first and last offset. For Idempotency-Key.
+	Key string
+}
+
+// Ack is the promise of an answer.
+type Ack interface {
+	// Wait blocks until the receiver's answer is known and returns how many
+	// records, from the first, the receiver is known to have. n less than
+	// all comes with an error of Deliver's kinds. Called once, and in the order of Deliver.
+	Wait(ctx context.Context) (n int, err error)
+}
+
+// Refused says that the receiver will never take one record. The agent puts it
+// into the stream's dead letters with the answer, and goes on.
+type Refused struct {
+	Index  int    // of the record in the batch; -1: the batch as a whole, the agent splits it to find which
+	Answer string // what the receiver said, cut to 1 KiB
+}
+
+func (e *Refused) Error() string {
+	return fmt.Sprintf("receiver refused record %d: %q", e.Index, e.Answer)
+}
+
+// Retry says that the receiver asked to be left alone for a while.
+type Retry struct {
+	After time.Duration
+	Err   error
+}
+
+func (e *Retry) Error() string { return fmt.Sprintf("%v; receiver asks to wait %s", e.Err, e.After) }
+
+// Unwrap returns why.
+func (e *Retry) Unwrap() error { return e.Err }
+
+// Setup is what the agent gives a forwarder.
+type Setup struct {
+	Name    string         // the forwarder's name in the config
+	Agent   string         // the agent's name
+	Version string         // runnel's version, for User-Agent
+	Log     zerolog.Logger // carries part and kind
+	Metrics *metrics.Set   // where the forwarder registers counters of its own; labels forwarder=Name
+}
+
+// Kind is one kind of forwarder, as cmd/runnel/parts.go lists it.
+type Kind struct {
+	Name    string                // the word after `type:`
+	Sample  string                // sample.yaml: every key with its default and a comment
+	Options func() config.Options // a fresh set of options holding the defaults
+	// New builds a forwarder from options that Options returned and Check
+	// passed. It connects to nothing.
+	New func(options config.Options, setup Setup) (Forwarder, error)
+}

@@ -1,0 +1,255 @@
+package record
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+)
+
+// Version is the version of the encoding, written in every batch header.
+const Version = 1
+
+// The header of an encoded batch: "rb", version u16, size u32 (header
+// included), count u32, zero u32.
+const (
+	batchMagic      = "rb"
+	BatchHeaderSize = 16
+)
+
+// Errors of Append. Each asks the caller to keep the record in another shape.
+var (
+	// ErrFieldTooLong: a header field or attribute key is beyond MaxField.
+	ErrFieldTooLong = errors.New("field longer than 65535 bytes")
+	// ErrTooLarge: the encoded record would be beyond MaxSize.
+	ErrTooLarge = fmt.Errorf("record larger than %d bytes", MaxSize)
+)
+
+// Batch is an ordered run of encoded records. The zero value is empty and
+// ready to use. A Batch has one owner at a time; it is not safe for concurrent
+// use while it is being filled.
+type Batch struct {
+	buf  []byte   // header and records, once anything was appended
+	ends []uint32 // where each record ends in buf
+}
+
+var pool = sync.Pool{New: func() any { return new(Batch) }}
+
+// NewBatch takes an empty batch from the pool.
+func NewBatch() *Batch { return pool.Get().(*Batch) }
+
+// Release empties b and puts it back; the caller and every View of it must be
+// done with it. A batch that had grown far beyond BatchBytes is left to the
+// collector.
+func (b *Batch) Release() {
+	if cap(b.buf) > 4*BatchBytes {
+		return
+	}
+	b.Reset()
+	pool.Put(b)
+}
+
+// Reset empties b and keeps its memory.
+func (b *Batch) Reset() { b.buf, b.ends = b.buf[:0], b.ends[:0] }
+
+// Len returns the number of records.
+func (b *Batch) Len() int { return len(b.ends) }
+
+// Size returns the number of encoded bytes, header included; 0 when empty.
+func (b *Batch) Size() int { return len(b.buf) }
+
+// Full reports whether b has reached BatchRecords or BatchBytes.
+func (b *Batch) Full() bool { return len(b.ends) >= BatchRecords || len(b.buf) >= BatchBytes }
+
+// At returns the ith record, borrowed until b is reset, released or appended to.
+func (b *Batch) At(i int) View {
+	from := uint32(BatchHeaderSize)
+	if i > 0 {
+		from = b.ends[i-1]
+	}
+	return View(b.buf[from:b.ends[i]:b.ends[i]])
+}
+
+// Bytes returns the encoded batch, borrowed like At. It is nil for an empty batch.
+func (b *Batch) Bytes() []byte {
+	if len(b.ends) == 0 {
+		return nil
+	}
+	binary.LittleEndian.PutUint32(b.buf[4:], uint32(len(b.buf)))
+	binary.LittleEndian.PutUint32(b.buf[8:], uint32(len(b.ends)))
+	return b.buf
+}
+
+// start writes the header before the first record.
+func (b *Batch) start() {
+	if len(b.buf) == 0 {
+		b.buf = append(b.buf, batchMagic...)
+		b.buf = append(b.buf, Version, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+	}
+}
+
+// AppendView copies one encoded record to the end of b.
+func (b *Batch) AppendView(v View) {
+	b.start()
+	b.buf = append(b.buf, v...)
+	b.ends = append(b.ends, uint32(len(b.buf)))
+}
+
+// AppendBatch copies records from to to (exclusive) of other to the end of b.
+func (b *Batch) AppendBatch(other *Batch, from, to int) {
+	if from >= to {
+		return
+	}
+	b.start()
+	at := uint32(BatchHeaderSize)
+	if from > 0 {
+		at = other.ends[from-1]
+	}
+	shift := uint32(len(b.buf)) - at
+	b.buf = append(b.buf, other.buf[at:other.ends[to-1]]...)
+	for _, end := range other.ends[from:to] {
+		b.ends = append(b.ends, end+shift)
+	}
+}
+
+// Append encodes r at the end of b. It returns ErrFieldTooLong or ErrTooLarge,
+// and leaves b as it was, when r cannot be encoded.
+func (b *Batch) Append(r *Record) error {
+	b.start()
+	originLen := 0
+	if !r.Origin.IsZero() {
+		originLen = originHeader + len(r.Origin.Stream)
+	}
+	// One comparison for all: lengths are never negative, so OR shows any that is too long.
+	if longest := len(r.Host) | len(r.App) | len(r.ProcID) | len(r.MsgID) | len(r.Stream) | len(r.Input) |
+		len(r.Peer) | len(r.Agent) | originLen | r.Attrs.n; longest > MaxField {
+		return ErrFieldTooLong
+	}
+	size := headerSize + len(r.Host) + len(r.App) + len(r.ProcID) + len(r.MsgID) + len(r.Stream) + len(r.Input) +
+		len(r.Peer) + len(r.Agent) + originLen + len(r.SD) + len(r.Message) + len(r.Attrs.buf)
+	if size > MaxSize {
+		return ErrTooLarge
+	}
+	h := b.grow(size)
+	le := binary.LittleEndian
+	le.PutUint32(h[atSize:], uint32(size))
+	h[atSeverity], h[atFacility] = r.Severity, r.Facility
+	le.PutUint16(h[atFlags:], uint16(r.Flags))
+	le.PutUint64(h[atTime:], uint64(r.Time))
+	le.PutUint64(h[atReceived:], uint64(r.Received))
+	le.PutUint16(h[atHost:], uint16(len(r.Host)))
+	le.PutUint16(h[atApp:], uint16(len(r.App)))
+	le.PutUint16(h[atProcID:], uint16(len(r.ProcID)))
+	le.PutUint16(h[atMsgID:], uint16(len(r.MsgID)))
+	le.PutUint16(h[atStream:], uint16(len(r.Stream)))
+	le.PutUint16(h[atInput:], uint16(len(r.Input)))
+	le.PutUint16(h[atPeer:], uint16(len(r.Peer)))
+	le.PutUint16(h[atAgent:], uint16(len(r.Agent)))
+	le.PutUint16(h[atOrigin:], uint16(originLen))
+	le.PutUint16(h[atAttrCount:], uint16(r.Attrs.n))
+	le.PutUint32(h[atSD:], uint32(len(r.SD)))
+	le.PutUint32(h[atMessage:], uint32(len(r.Message)))
+	le.PutUint32(h[atAttrs:], uint32(len(r.Attrs.buf)))
+	at := headerSize
+	at += copy(h[at:], r.Host)
+	at += copy(h[at:], r.App)
+	at += copy(h[at:], r.ProcID)
+	at += copy(h[at:], r.MsgID)
+	at += copy(h[at:], r.Stream)
+	at += copy(h[at:], r.Input)
+	at += copy(h[at:], r.Peer)
+	at += copy(h[at:], r.Agent)
+	if originLen > 0 {
+		at += r.Origin.put(h[at:])
+	}
+	at += copy(h[at:], r.SD)
+	at += copy(h[at:], r.Message)
+	copy(h[at:], r.Attrs.buf)
+	b.ends = append(b.ends, uint32(len(b.buf)))
+	return nil
+}
+
+// grow lengthens buf by size bytes and returns them.
+func (b *Batch) grow(size int) []byte {
+	at := len(b.buf)
+	if at+size > cap(b.buf) {
+		b.buf = append(b.buf, make([]byte, size)...)
+	} else {
+		b.buf = b.buf[:at+size]
+	}
+	return b.buf[at:]
+}
+
+func (o *Origin) put(h []byte) int {
+	copy(h, o.Agent[:])
+	binary.LittleEndian.PutUint32(h[16:], o.Epoch)
+	binary.LittleEndian.PutUint32(h[20:], o.Child)
+	binary.LittleEndian.PutUint64(h[24:], o.Sequence)
+	return originHeader + copy(h[originHeader:], o.Stream)
+}
+
+// Decode makes b the batch that p encodes. It checks every length, count and
+// attribute before anything can be read, and keeps p: the caller gives p away.
+// It returns an error, and leaves b empty, if p is not exactly one well-formed
+// batch of a known version.
+func (b *Batch) Decode(p []byte) error {
+	b.buf, b.ends = b.buf[:0], b.ends[:0]
+	if len(p) < BatchHeaderSize || string(p[:2]) != batchMagic {
+		return errors.New("not a record batch")
+	}
+	le := binary.LittleEndian
+	if version := le.Uint16(p[2:]); version != Version {
+		return fmt.Errorf("batch version %d, this build reads %d", version, Version)
+	}
+	count := uint64(le.Uint32(p[8:]))
+	if uint64(le.Uint32(p[4:])) != uint64(len(p)) || le.Uint32(p[12:]) != 0 || count*headerSize > uint64(len(p)) || count == 0 {
+		return fmt.Errorf("batch header of %d records does not fit %d bytes", count, len(p))
+	}
+	at := uint64(BatchHeaderSize)
+	for i := range count {
+		size, err := validRecord(p[at:])
+		if err != nil {
+			b.ends = b.ends[:0]
+			return fmt.Errorf("record %d: %w", i, err)
+		}
+		at += uint64(size)
+		b.ends = append(b.ends, uint32(at))
+	}
+	if at != uint64(len(p)) {
+		b.ends = b.ends[:0]
+		return fmt.Errorf("%d bytes after the last record", uint64(len(p))-at)
+	}
+	b.buf = p
+	return nil
+}
+
+// ErrRecord: the bytes of a record contradict its own lengths.
+var ErrRecord = errors.New("malformed record encoding")
+
+// validRecord checks the record that p begins with and returns its size.
+func validRecord(p []byte) (int, error) {
+	if len(p) < headerSize {
+		return 0, ErrRecord
+	}
+	le := binary.LittleEndian
+	size := uint64(le.Uint32(p[atSize:]))
+	if size < headerSize || size > uint64(len(p)) || size > MaxSize {
+		return 0, ErrRecord
+	}
+	sum := uint64(headerSize)
+	for at := atHost; at <= atOrigin; at += 2 {
+		sum += uint64(le.Uint16(p[at:]))
+	}
+	attrs := uint64(le.Uint32(p[atAttrs:]))
+	sum += uint64(le.Uint32(p[atSD:])) + uint64(le.Uint32(p[atMessage:])) + attrs
+	if origin := le.Uint16(p[atOrigin:]); sum != size || (origin != 0 && origin < originHeader) {
+		return 0, ErrRecord
+	}
+	if (p[atSeverity] > 7 && p[atSeverity] != Absent) || (p[atFacility] > 23 && p[atFacility] != Absent) {
+		return 0, ErrRecord
+	}
+	if !validAttrs(p[size-attrs:size], int(le.Uint16(p[atAttrCount:]))) {
+		return 0, ErrRecord
+	}
+	return int(size), nil
+}
