@@ -49,17 +49,29 @@ func (v Value) Bool() bool { return v.Kind == Bool && len(v.Data) == 1 && v.Data
 const attrHeader = 8
 
 // Attrs is a record's attributes in their encoded form, in the order they were
-// added; keys are unique. The zero value is empty and ready to use.
+// last set; keys are unique. The zero value is empty and ready to use.
 type Attrs struct {
-	buf []byte
-	n   int
+	buf      []byte
+	n        int
+	borrowed bool  // buf belongs to a batch; copied before the first change
+	fault    error // what was set and cannot be encoded; Batch.Append returns it
 }
 
 // Len returns the number of attributes.
 func (a *Attrs) Len() int { return a.n }
 
 // Reset empties a and keeps its buffer.
-func (a *Attrs) Reset() { a.buf, a.n = a.buf[:0], 0 }
+func (a *Attrs) Reset() {
+	if a.borrowed {
+		a.buf = nil
+	}
+	a.buf, a.n, a.borrowed, a.fault = a.buf[:0], 0, false, nil
+}
+
+// Clone returns a copy that shares nothing with a.
+func (a *Attrs) Clone() Attrs {
+	return Attrs{buf: append([]byte(nil), a.buf...), n: a.n, fault: a.fault}
+}
 
 // Get returns the value of key, borrowed from a.
 func (a *Attrs) Get(key string) (Value, bool) {
@@ -84,38 +96,49 @@ func (a *Attrs) All() func(yield func(key []byte, value Value) bool) {
 	}
 }
 
-// SetString sets key to a text.
+// SetString sets key to a text. The value may be borrowed from a itself, here
+// and in Set.
 func (a *Attrs) SetString(key string, value string) {
-	a.put(key, String, len(value))
+	old := a.begin(key, String, len(value))
 	a.buf = append(a.buf, value...)
+	a.end(old)
 }
 
-// Set sets key to a value of the given kind; payload is the encoded form and is copied.
+// Set sets key to a value of the given kind; payload is the encoded form and is
+// copied. A payload that is not of that kind makes Batch.Append refuse the record.
 func (a *Attrs) Set(key string, kind Kind, payload []byte) {
-	a.put(key, kind, len(payload))
+	if !validValue(kind, payload) {
+		a.fault = ErrAttribute
+		return
+	}
+	old := a.begin(key, kind, len(payload))
 	a.buf = append(a.buf, payload...)
+	a.end(old)
 }
 
 // SetInt sets key to an integer.
 func (a *Attrs) SetInt(key string, value int64) {
-	a.put(key, Int, 8)
+	old := a.begin(key, Int, 8)
 	a.buf = binary.LittleEndian.AppendUint64(a.buf, uint64(value))
+	a.end(old)
 }
 
 // SetFloat sets key to a number.
 func (a *Attrs) SetFloat(key string, value float64) {
-	a.put(key, Float, 8)
+	old := a.begin(key, Float, 8)
 	a.buf = binary.LittleEndian.AppendUint64(a.buf, math.Float64bits(value))
+	a.end(old)
 }
 
 // SetBool sets key to true or false.
 func (a *Attrs) SetBool(key string, value bool) {
-	a.put(key, Bool, 1)
+	old := a.begin(key, Bool, 1)
 	b := byte(0)
 	if value {
 		b = 1
 	}
 	a.buf = append(a.buf, b)
+	a.end(old)
 }
 
 // Delete removes key and reports whether it was there.
@@ -124,21 +147,47 @@ func (a *Attrs) Delete(key string) bool {
 	if at < 0 {
 		return false
 	}
-	_, _, n := nextAttr(a.buf[at:])
-	a.buf = append(a.buf[:at], a.buf[at+n:]...)
-	a.n--
+	a.own()
+	a.end(at)
 	return true
 }
 
-// put removes key and appends the header of its new value. A key longer than
-// MaxField or an attribute beyond MaxAttrs makes Batch.Append refuse the record.
-func (a *Attrs) put(key string, kind Kind, size int) {
-	a.Delete(key)
+// begin appends the header of key's new value and returns where its old one is,
+// or -1. The old one goes only at end, because the new value may be borrowed
+// from it or from what stands behind it. A key longer than MaxField is cut, and
+// Batch.Append refuses the record.
+func (a *Attrs) begin(key string, kind Kind, size int) (old int) {
+	if len(key) > MaxField {
+		key, a.fault = key[:MaxField], ErrFieldTooLong
+	}
+	if size > MaxSize {
+		a.fault = ErrTooLarge
+	}
+	old = a.find(key)
+	a.own()
 	a.n++
 	a.buf = append(a.buf, byte(kind), 0)
-	a.buf = binary.LittleEndian.AppendUint16(a.buf, uint16(min(len(key), MaxField)))
+	a.buf = binary.LittleEndian.AppendUint16(a.buf, uint16(len(key)))
 	a.buf = binary.LittleEndian.AppendUint32(a.buf, uint32(size))
-	a.buf = append(a.buf, key[:min(len(key), MaxField)]...)
+	a.buf = append(a.buf, key...)
+	return old
+}
+
+// end removes the attribute at old, if there is one.
+func (a *Attrs) end(old int) {
+	if old < 0 {
+		return
+	}
+	_, _, n := nextAttr(a.buf[old:])
+	a.buf = append(a.buf[:old], a.buf[old+n:]...)
+	a.n--
+}
+
+// own makes the buffer a's own before it is written to.
+func (a *Attrs) own() {
+	if a.borrowed {
+		a.buf, a.borrowed = append(make([]byte, 0, len(a.buf)+64), a.buf...), false
+	}
 }
 
 func (a *Attrs) find(key string) int {
@@ -159,31 +208,35 @@ func nextAttr(b []byte) (key []byte, value Value, size int) {
 	return b[attrHeader : attrHeader+keyLen], Value{Kind(b[0]), b[attrHeader+keyLen : size : size]}, size
 }
 
-// validAttrs reports whether b holds exactly n well-formed attributes.
+// validValue reports whether payload is one that kind can have.
+func validValue(kind Kind, payload []byte) bool {
+	switch kind {
+	case String, Bytes, JSON:
+		return true
+	case Int, Float:
+		return len(payload) == 8
+	case Bool:
+		return len(payload) == 1 && payload[0] <= 1
+	}
+	return false
+}
+
+// validAttrs reports whether b holds exactly n well-formed attributes whose
+// keys differ.
 func validAttrs(b []byte, n int) bool {
+	all, count, twice := b, n, false
+	var keys seen
 	for range n {
 		if len(b) < attrHeader {
 			return false
 		}
-		keyLen := uint64(binary.LittleEndian.Uint16(b[2:]))
-		valueLen := uint64(binary.LittleEndian.Uint32(b[4:]))
-		if attrHeader+keyLen+valueLen > uint64(len(b)) || b[1] != 0 {
+		keyEnd := attrHeader + uint64(binary.LittleEndian.Uint16(b[2:]))
+		end := keyEnd + uint64(binary.LittleEndian.Uint32(b[4:]))
+		if end > uint64(len(b)) || b[1] != 0 || !validValue(Kind(b[0]), b[keyEnd:end]) {
 			return false
 		}
-		switch Kind(b[0]) {
-		case String, Bytes, JSON:
-		case Int, Float:
-			if valueLen != 8 {
-				return false
-			}
-		case Bool:
-			if valueLen != 1 || b[attrHeader+keyLen] > 1 {
-				return false
-			}
-		default:
-			return false
-		}
-		b = b[attrHeader+keyLen+valueLen:]
+		twice = keys.add(b[attrHeader:keyEnd]) || twice
+		b = b[end:]
 	}
-	return len(b) == 0
+	return len(b) == 0 && (!twice || lastOfEach(all, count, nil) == count)
 }

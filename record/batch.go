@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 )
 
@@ -23,6 +24,11 @@ var (
 	ErrFieldTooLong = errors.New("field longer than 65535 bytes")
 	// ErrTooLarge: the encoded record would be beyond MaxSize.
 	ErrTooLarge = fmt.Errorf("record larger than %d bytes", MaxSize)
+	// ErrAttribute: an attribute was set to bytes that its kind cannot have.
+	ErrAttribute = errors.New("attribute value does not fit its kind")
+	// ErrBatchFull: the batch would be beyond the 4 GiB its header can state.
+	// A caller that looks at Full never sees it.
+	ErrBatchFull = errors.New("batch larger than 4 GiB")
 )
 
 // Batch is an ordered run of encoded records. The zero value is empty and
@@ -88,11 +94,69 @@ func (b *Batch) start() {
 	}
 }
 
+// mustFit stops a caller that never looks at Full: offsets are 32 bits wide.
+func (b *Batch) mustFit(size int) {
+	if !b.fits(size) {
+		panic("bug: batch grown beyond 4 GiB; its owner does not look at Full")
+	}
+}
+
+func (b *Batch) fits(size int) bool {
+	return uint64(len(b.buf))+BatchHeaderSize+uint64(size) <= math.MaxUint32
+}
+
+// Truncate drops the records from the nth on.
+func (b *Batch) Truncate(n int) {
+	if n >= len(b.ends) {
+		return
+	}
+	if n <= 0 {
+		b.Reset()
+		return
+	}
+	b.buf, b.ends = b.buf[:b.ends[n-1]], b.ends[:n]
+}
+
 // AppendView copies one encoded record to the end of b.
 func (b *Batch) AppendView(v View) {
+	b.mustFit(len(v))
 	b.start()
 	b.buf = append(b.buf, v...)
 	b.ends = append(b.ends, uint32(len(b.buf)))
+}
+
+// AppendFlagged copies one encoded record to the end of b and adds flags to
+// those it has.
+func (b *Batch) AppendFlagged(v View, flags Flags) {
+	b.AppendView(v)
+	h := b.buf[len(b.buf)-len(v):]
+	binary.LittleEndian.PutUint16(h[atFlags:], uint16(v.Flags()|flags))
+}
+
+// AppendRouted copies one encoded record to the end of b and sets its stream;
+// an empty one takes the record's stream away. Errors are those of Append.
+func (b *Batch) AppendRouted(v View, stream string) error {
+	if len(stream) > MaxField {
+		return ErrFieldTooLong
+	}
+	at := headerSize + v.short(atHost) + v.short(atApp) + v.short(atProcID) + v.short(atMsgID)
+	after := at + v.short(atStream)
+	size := len(v) - (after - at) + len(stream)
+	if size > MaxSize {
+		return ErrTooLarge
+	}
+	if !b.fits(size) {
+		return ErrBatchFull
+	}
+	b.start()
+	from := len(b.buf)
+	b.buf = append(b.buf, v[:at]...)
+	b.buf = append(b.buf, stream...)
+	b.buf = append(b.buf, v[after:]...)
+	binary.LittleEndian.PutUint32(b.buf[from+atSize:], uint32(size))
+	binary.LittleEndian.PutUint16(b.buf[from+atStream:], uint16(len(stream)))
+	b.ends = append(b.ends, uint32(len(b.buf)))
+	return nil
 }
 
 // AppendBatch copies records from to to (exclusive) of other to the end of b.
@@ -100,11 +164,12 @@ func (b *Batch) AppendBatch(other *Batch, from, to int) {
 	if from >= to {
 		return
 	}
-	b.start()
 	at := uint32(BatchHeaderSize)
 	if from > 0 {
 		at = other.ends[from-1]
 	}
+	b.mustFit(int(other.ends[to-1] - at))
+	b.start()
 	shift := uint32(len(b.buf)) - at
 	b.buf = append(b.buf, other.buf[at:other.ends[to-1]]...)
 	for _, end := range other.ends[from:to] {
@@ -112,10 +177,10 @@ func (b *Batch) AppendBatch(other *Batch, from, to int) {
 	}
 }
 
-// Append encodes r at the end of b. It returns ErrFieldTooLong or ErrTooLarge,
-// and leaves b as it was, when r cannot be encoded.
+// Append encodes r at the end of b. A severity or facility that RFC 5424 does
+// not have is stored as Absent. It returns one of the errors above, and leaves b
+// as it was, when r cannot be encoded.
 func (b *Batch) Append(r *Record) error {
-	b.start()
 	originLen := 0
 	if !r.Origin.IsZero() {
 		originLen = originHeader + len(r.Origin.Stream)
@@ -130,10 +195,23 @@ func (b *Batch) Append(r *Record) error {
 	if size > MaxSize {
 		return ErrTooLarge
 	}
+	if r.Attrs.fault != nil {
+		return r.Attrs.fault
+	}
+	if !b.fits(size) {
+		return ErrBatchFull
+	}
+	b.start()
 	h := b.grow(size)
 	le := binary.LittleEndian
 	le.PutUint32(h[atSize:], uint32(size))
-	h[atSeverity], h[atFacility] = r.Severity, r.Facility
+	h[atSeverity], h[atFacility] = Absent, Absent
+	if r.Severity <= 7 {
+		h[atSeverity] = r.Severity
+	}
+	if r.Facility <= 23 {
+		h[atFacility] = r.Facility
+	}
 	le.PutUint16(h[atFlags:], uint16(r.Flags))
 	le.PutUint64(h[atTime:], uint64(r.Time))
 	le.PutUint64(h[atReceived:], uint64(r.Received))
@@ -242,7 +320,7 @@ func validRecord(p []byte) (int, error) {
 	}
 	attrs := uint64(le.Uint32(p[atAttrs:]))
 	sum += uint64(le.Uint32(p[atSD:])) + uint64(le.Uint32(p[atMessage:])) + attrs
-	if origin := le.Uint16(p[atOrigin:]); sum != size || (origin != 0 && origin < originHeader) {
+	if sum != size || !validOrigin(View(p[:size])) {
 		return 0, ErrRecord
 	}
 	if (p[atSeverity] > 7 && p[atSeverity] != Absent) || (p[atFacility] > 23 && p[atFacility] != Absent) {
@@ -252,4 +330,18 @@ func validRecord(p []byte) (int, error) {
 		return 0, ErrRecord
 	}
 	return int(size), nil
+}
+
+// validOrigin reports whether v's origin is absent, or whole and not zero: a
+// zero origin has one form, the absent one.
+func validOrigin(v View) bool {
+	n := v.short(atOrigin)
+	if n == 0 {
+		return true
+	}
+	if n < originHeader {
+		return false
+	}
+	o := v.Origin()
+	return !o.IsZero()
 }

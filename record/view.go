@@ -133,11 +133,11 @@ func (v View) Message() []byte {
 	return v[from:to:to]
 }
 
-// Attrs returns the attributes, borrowed: do not set through it, Clone first
-// or Decode into a Record.
+// Attrs returns the attributes, borrowed; setting one copies them first, and
+// changes nothing in v.
 func (v View) Attrs() Attrs {
 	from := len(v) - v.long(atAttrs)
-	return Attrs{buf: v[from:len(v):len(v)], n: v.short(atAttrCount)}
+	return Attrs{buf: v[from:len(v):len(v)], n: v.short(atAttrCount), borrowed: true}
 }
 
 // Attr returns the value of one attribute.
@@ -164,6 +164,7 @@ func (v View) Decode(r *Record) {
 	r.Origin = v.Origin()
 	at += v.short(atOrigin)
 	r.SD, r.Message = next(v.long(atSD)), next(v.long(atMessage))
-	r.Attrs.buf = append(r.Attrs.buf[:0], v[at:]...)
+	r.Attrs.Reset()
+	r.Attrs.buf = append(r.Attrs.buf, v[at:]...)
 	r.Attrs.n = v.short(atAttrCount)
 }
