@@ -8,6 +8,8 @@ package forwarders
 import (
 	"context"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -42,8 +44,16 @@ type Batch struct {
 	// where a filter left records out.
 	Offsets []uint64
 	// Key names this range of records for ever, the same at every retry:
-	// agent id, epoch, stream, first and last offset. For Idempotency-Key.
+	// AGENT/EPOCH/STREAM/FIRST-LAST, the agent's id in hex and the first and last
+	// offset. For Idempotency-Key.
 	Key string
+}
+
+// RecordKey names the ith record for ever, however the batches around it are
+// cut: AGENT/EPOCH/STREAM/OFFSET, which is its origin where this agent is its
+// origin.
+func (b *Batch) RecordKey(i int) string {
+	return b.Key[:strings.LastIndexByte(b.Key, '/')+1] + strconv.FormatUint(b.Offsets[i], 10)
 }
 
 // Ack is the promise of an answer.
@@ -75,6 +85,39 @@ func (e *Retry) Error() string { return fmt.Sprintf("%v; receiver asks to wait %
 
 // Unwrap returns why.
 func (e *Retry) Unwrap() error { return e.Err }
+
+// Batching says how large a forwarder wants its batches. The zero value leaves
+// it to the agent, which sends what it has at once.
+type Batching struct {
+	Records int           // at most; 0: record.BatchRecords
+	Bytes   int64         // of encoded records, at most, but always one record; 0: record.BatchBytes
+	Wait    time.Duration // how long records wait for a batch to fill; 0: not at all
+}
+
+// Batcher is a Forwarder that has a say in how its batches are cut.
+type Batcher interface {
+	Batching() Batching
+}
+
+// Lossy is implemented by options of a kind that can lose records and not know
+// it, as UDP does. Where lossy is true and accepted is not, the agent refuses a
+// config in which this forwarder is a stream's only destination.
+type Lossy interface {
+	Lossy() (lossy, accepted bool)
+}
+
+// MaxAnswer is how much of a receiver's answer a Refused keeps, in bytes.
+const MaxAnswer = 1 << 10
+
+// Partial is the Ack of a batch whose fate is already known: the receiver has
+// the first N records, and Err says what kept it from the next one.
+type Partial struct {
+	N   int
+	Err error
+}
+
+// Wait returns at once.
+func (p Partial) Wait(context.Context) (int, error) { return p.N, p.Err }
 
 // Setup is what the agent gives a forwarder.
 type Setup struct {
