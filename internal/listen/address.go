@@ -1,0 +1,182 @@
+package listen
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// Address is a place to listen at, taken apart.
+type Address struct {
+	Scheme string      // tcp, tls, udp, unix or unixgram
+	Host   string      // a name, an IP address without brackets, or empty for everywhere
+	Port   int         // 0: any free port
+	Path   string      // of a unix or unixgram socket
+	Mode   os.FileMode // permissions of a unix socket's file (?mode=0660); 0: the default, DefaultMode
+}
+
+// DefaultMode is the mode of a unix socket whose address names none: its user
+// and group may connect.
+const DefaultMode os.FileMode = 0o660
+
+// maxPath is what fits into sockaddr_un.sun_path on Linux and, less four, on
+// the BSDs, with its closing NUL.
+const maxPath = 103
+
+// Parse takes a URL apart: tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT,
+// unix://PATH or unixgram://PATH, the last two with ?mode=0660 after the path
+// where wanted. An empty HOST means everywhere. The error says what to write.
+func Parse(url string) (Address, error) {
+	scheme, rest, found := strings.Cut(url, "://")
+	if !found {
+		return Address{}, noScheme(url)
+	}
+	switch scheme {
+	case "tcp", "tls", "udp":
+		return parseHostPort(url, scheme, rest)
+	case "unix", "unixgram":
+		return parsePath(url, scheme, rest)
+	}
+	return Address{}, fmt.Errorf("%q has the unknown scheme %q; use one of tcp, tls, udp, unix, unixgram", url, scheme)
+}
+
+// noScheme guesses what was meant by an address without "://".
+func noScheme(url string) error {
+	scheme, rest, found := strings.Cut(url, ":")
+	switch {
+	case found && (scheme == "tcp" || scheme == "tls" || scheme == "udp"):
+		if isPort(rest) {
+			return fmt.Errorf("%q has no host part; write %q to listen everywhere", url, scheme+"://:"+rest)
+		}
+		return fmt.Errorf("%q has no \"//\"; write %q", url, scheme+"://"+strings.TrimLeft(rest, "/"))
+	case found && (scheme == "unix" || scheme == "unixgram"):
+		return fmt.Errorf("%q has no \"//\"; write %q", url, scheme+"://"+rest)
+	case strings.HasPrefix(url, "/"):
+		return fmt.Errorf("%q has no scheme; write %q or %q", url, "unix://"+url, "unixgram://"+url)
+	case isPort(url):
+		return fmt.Errorf("%q has no scheme; write %q to listen everywhere", url, "udp://:"+url)
+	case url == "":
+		return fmt.Errorf("the address is empty; write one such as %q", "tcp://127.0.0.1:514")
+	}
+	return fmt.Errorf("%q has no scheme; write %q or %q", url, "tcp://"+url, "udp://"+url)
+}
+
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}
+
+func parseHostPort(url, scheme, rest string) (Address, error) {
+	if at := strings.IndexAny(rest, "/?#@"); at >= 0 {
+		return Address{}, fmt.Errorf("%q has %q after the host; write only host and port, as in %q",
+			url, rest[at:], scheme+"://127.0.0.1:514")
+	}
+	host, port, err := net.SplitHostPort(rest)
+	if err != nil {
+		bare := strings.Trim(rest, "[]")
+		if ip, bad := netip.ParseAddr(bare); bad == nil && ip.Is6() {
+			return Address{}, fmt.Errorf("%q has no port; write %q", url, scheme+"://["+bare+"]:514")
+		}
+		if isPort(rest) {
+			return Address{}, fmt.Errorf("%q has no host part; write %q to listen everywhere", url, scheme+"://:"+rest)
+		}
+		if strings.Count(rest, ":") > 1 {
+			return Address{}, fmt.Errorf("%q has colons in its host; write an IPv6 address in brackets, as in %q",
+				url, scheme+"://[::1]:514")
+		}
+		return Address{}, fmt.Errorf("%q has no port; write %q", url, scheme+"://"+rest+":514")
+	}
+	if host == "*" {
+		return Address{}, fmt.Errorf("%q has the host \"*\"; write %q to listen everywhere", url, scheme+"://:"+port)
+	}
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return Address{}, fmt.Errorf("%q has the port %q; write a number from 0 to 65535", url, port)
+	}
+	return Address{Scheme: scheme, Host: host, Port: int(n)}, nil
+}
+
+func parsePath(url, scheme, rest string) (Address, error) {
+	path, query, asked := strings.Cut(rest, "?")
+	a := Address{Scheme: scheme, Path: path}
+	if path == "" {
+		return Address{}, fmt.Errorf("%q has no path; write %q", url, scheme+":///run/runnel/log.sock")
+	}
+	if len(path) > maxPath {
+		return Address{}, fmt.Errorf("%q has a path of %d bytes; the kernel takes %d", url, len(path), maxPath)
+	}
+	if strings.ContainsRune(path, 0) {
+		return Address{}, fmt.Errorf("%q has a NUL in its path", url)
+	}
+	if asked {
+		octal, ok := strings.CutPrefix(query, "mode=")
+		mode, err := strconv.ParseUint(octal, 8, 32)
+		if !ok || err != nil || mode == 0 || mode > 0o777 {
+			return Address{}, fmt.Errorf("%q has %q after the path; write only a mode, as in %q", url, "?"+query,
+				scheme+"://"+path+"?mode=0660")
+		}
+		a.Mode = os.FileMode(mode)
+	}
+	return a, nil
+}
+
+// String returns the address as a URL that Parse reads.
+func (a Address) String() string {
+	if a.IsUnix() {
+		s := a.Scheme + "://" + a.Path
+		if a.Mode != 0 {
+			s += fmt.Sprintf("?mode=%04o", a.Mode)
+		}
+		return s
+	}
+	return a.Scheme + "://" + a.hostPort()
+}
+
+// IsUnix reports whether the address is a socket file.
+func (a Address) IsUnix() bool { return a.Scheme == "unix" || a.Scheme == "unixgram" }
+
+// IsPacket reports whether the address takes datagrams.
+func (a Address) IsPacket() bool { return a.Scheme == "udp" || a.Scheme == "unixgram" }
+
+// IsLocal reports whether only this host can reach the address: a socket file,
+// or a loopback address.
+func (a Address) IsLocal() bool {
+	if a.IsUnix() || a.Host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(a.Host)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+func (a Address) hostPort() string { return net.JoinHostPort(a.Host, strconv.Itoa(a.Port)) }
+
+// network returns the word for package net. An IPv4 address listens for IPv4
+// alone: package net would make 0.0.0.0 mean IPv6 too.
+func (a Address) network() string {
+	family := ""
+	if ip, err := netip.ParseAddr(a.Host); err == nil && ip.Is4() {
+		family = "4"
+	}
+	switch a.Scheme {
+	case "tls", "tcp":
+		return "tcp" + family
+	case "udp":
+		return "udp" + family
+	}
+	return a.Scheme
+}
+
+// key names the socket, whatever is spoken on it: tls and tcp are one, and so
+// are two modes of one file.
+func (a Address) key() string {
+	if a.IsUnix() {
+		return a.Scheme + "://" + a.Path
+	}
+	if a.Scheme == "udp" {
+		return "udp://" + a.hostPort()
+	}
+	return "tcp://" + a.hostPort()
+}
