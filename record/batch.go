@@ -266,6 +266,14 @@ func (o *Origin) put(h []byte) int {
 	return originHeader + copy(h[originHeader:], o.Stream)
 }
 
+// Room empties b and returns size bytes of its own memory, to be filled and
+// given to Decode: a batch that is decoded into again and again then allocates
+// nothing.
+func (b *Batch) Room(size int) []byte {
+	b.Reset()
+	return b.grow(size)[:size:size]
+}
+
 // Decode makes b the batch that p encodes. It checks every length, count and
 // attribute before anything can be read, and keeps p: the caller gives p away.
 // It returns an error, and leaves b empty, if p is not exactly one well-formed
