@@ -1,0 +1,71 @@
+# runnel. `make run` runs it, `make test` tests everything; `make help` lists the rest.
+SHELL := /bin/bash
+export CGO_ENABLED := 0
+
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+COMMIT  ?= $(shell git rev-parse --short HEAD 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION) -X main.commitHash=$(COMMIT)
+REF     ?= main
+FUZZTIME ?= 10m
+
+# The modules that the binary carries, built from examples/modules by the same Go.
+BUNDLED := cmd/runnel/bundled/classify.wasm
+
+.PHONY: help run build guests test check lint bench bench-compare fuzz package clean deps
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+run: build ## build everything and run the agent on its embedded default
+	@./bin/runnel run
+
+build: guests ## write ./bin/runnel
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/runnel ./cmd/runnel
+
+guests: $(BUNDLED) ## compile the example modules to WebAssembly
+
+cmd/runnel/bundled/%.wasm: $(wildcard examples/modules/*/*.go guest-sdk/go/*.go) go.mod
+	GOOS=wasip1 GOARCH=wasm $(GO) build -buildmode=c-shared -trimpath -ldflags '-s -w' -o $@ ./examples/modules/$*
+
+deps: ## install what the tests need, or name it
+	@./internal/testkit/install
+
+test: deps build ## every test: vet, staticcheck, unit and race, real daemons
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
+	$(GO) test -timeout 15m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(RACE)
+	$(GO) test -tags integration -timeout 20m -count 1 $(INTEGRATION)
+
+# The rooms in which goroutines meet.
+RACE := ./agent/... ./storage/... ./forwarders/... ./wasm/... ./internal/listen/... ./internal/tlsconf/... ./cmd/...
+# What talks to real daemons: Docker, rsyslog, syslog-ng.
+INTEGRATION := ./internal/testkit/integration/... ./examples/...
+
+check: guests ## vet, staticcheck and unit tests, in under three minutes
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -short ./...
+
+bench: build ## measure, and say where the figures go
+	./internal/testkit/bench.sh
+
+bench-compare: ## compare the benchmarks of this tree with those of REF (default main)
+	./internal/testkit/bench-compare.sh $(REF)
+
+fuzz: ## every fuzz target, FUZZTIME each
+	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
+	  for t in $$(grep -hoE '^func Fuzz\w+' $$f | sed 's/func //'); do \
+	    echo "== $$t ($$(dirname $$f))"; $(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) ./$$(dirname $$f) || exit 1; done; done
+
+package: guests ## static binaries for linux/amd64, linux/arm64 and darwin/arm64 in ./dist
+	@mkdir -p dist
+	@for t in linux/amd64 linux/arm64 darwin/arm64; do \
+	  GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o dist/runnel-$${t%/*}-$${t#*/} ./cmd/runnel || exit 1; done
+	@cd dist && sha256sum runnel-* > SHA256SUMS && cat SHA256SUMS
+
+clean: ## remove what was built
+	rm -rf bin dist $(BUNDLED)

@@ -1,0 +1,255 @@
+// Package agent wires the rooms together: it reads the configuration, runs
+// inputs, pipelines, the store and deliveries, reloads them while they run, and
+// ends them in an order that loses nothing. It knows the contracts of inputs and
+// forwarders and never a concrete kind; cmd/runnel hands it the kinds. A reload that
+// fails must leave everything as it was.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
+
+	"github.com/runnel-log/runnel/agent/query"
+	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/storage"
+	"github.com/runnel-log/runnel/wasm"
+)
+
+// Bounds of a stop. Together they stay below the 5 s after which a stop counts
+// as hung.
+const (
+	inputGrace = 2500 * time.Millisecond // for inputs to read what senders have handed to the kernel
+	apiGrace   = 500 * time.Millisecond
+)
+
+// Options are what the agent needs to know before it reads its configuration.
+type Options struct {
+	Load    func() (*Config, error) // reads the configuration; called at start and at every reload
+	Version string
+	Log     zerolog.Logger
+	// Ready is called once everything runs, with the API's address as a URL.
+	Ready func(c *Config, api string)
+}
+
+// Agent is one running agent.
+type Agent struct {
+	options Options
+	events  events
+	metrics *metrics.Set
+	sockets *listen.Sockets
+	store   *storage.Store
+	runtime *wasm.Runtime
+	routes  routes
+	started time.Time
+	hard    context.Context // ends when the stop's own deadline has passed
+
+	reloading sync.Mutex // held while a configuration is being put in place; taken before mu
+
+	mu sync.Mutex
+	// guarded by mu: what the running configuration consists of.
+	config     *Config
+	modules    map[string]*module
+	pipelines  map[string]*pipeline
+	inputs     map[string]*running
+	deliveries map[string]*delivering
+	retired    []*running // replaced by a reload, serving the connections they had
+	stopping   bool
+
+	// Counters that outlive a reload, by name; guarded by mu.
+	pipelineCounts map[string]*pipelineCounts
+	deliveryCounts map[string]*deliveryCounts
+	rates          rates
+
+	wg sync.WaitGroup // inputs and deliveries
+}
+
+// module is a loaded guest and the digest of what it was loaded from.
+type module struct {
+	*wasm.Module
+	config ModuleConfig
+}
+
+// New returns an agent that has opened nothing yet.
+func New(o Options) *Agent {
+	return &Agent{
+		options: o, events: events{o.Log}, metrics: metrics.NewSet(), sockets: listen.NewSockets(), started: time.Now(),
+		modules: make(map[string]*module), pipelines: make(map[string]*pipeline),
+		inputs: make(map[string]*running), deliveries: make(map[string]*delivering),
+		pipelineCounts: make(map[string]*pipelineCounts), deliveryCounts: make(map[string]*deliveryCounts),
+	}
+}
+
+// Run runs the agent until ctx ends, then stops accepting, commits what has
+// arrived and closes, within 5 s. Each time reload receives, it reads the
+// configuration again. It returns an error, with nothing left open, when it
+// cannot start.
+func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
+	hard, give := context.WithCancel(context.WithoutCancel(ctx))
+	defer give()
+	a.hard = hard
+	config, err := a.options.Load()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, a.close()) }()
+	if err := a.open(config); err != nil {
+		return err
+	}
+	api, listener, err := a.newAPI(config)
+	if err != nil {
+		return err
+	}
+	stopAPI := a.runAPI(api, listener)
+	defer stopAPI()
+	build, err := a.prepare(ctx, config)
+	if err != nil {
+		return err
+	}
+	a.adopt(build)
+	url := apiURL(config, listener)
+	a.events.started(a.options.Version, config.File, config.DataDir, url, time.Since(a.started))
+	if a.options.Ready != nil {
+		a.options.Ready(config, url)
+	}
+	a.wg.Go(func() { a.runRates(ctx) })
+	a.serveSignals(ctx, reload)
+	a.stop(give)
+	return nil
+}
+
+// open makes the data directory and opens what lives in it.
+func (a *Agent) open(c *Config) error {
+	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w; choose another agent.data_dir or make it writable", err)
+	}
+	store, err := storage.Open(storage.Options{
+		Dir: c.DataDir, MaxSize: c.MaxSize, CommitEvery: c.CommitEvery, Policy: c.Policy,
+		Log: a.options.Log.With().Str("part", "storage").Logger(), Metrics: a.metrics,
+	})
+	if err != nil {
+		return err
+	}
+	a.store = store
+	a.runtime, err = wasm.NewRuntime(a.hard, wasm.RuntimeOptions{
+		CacheDir: filepath.Join(c.DataDir, "cache"), Log: a.options.Log.With().Str("part", "wasm").Logger(), Metrics: a.metrics,
+	})
+	return err
+}
+
+// serveSignals reloads at every signal until ctx ends.
+func (a *Agent) serveSignals(ctx context.Context, reload <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-reload:
+			a.Reload(ctx) //nolint:errcheck // logged there; the API's caller is the one who gets the error
+		}
+	}
+}
+
+// stop ends inputs first, so that what they still hold reaches the store, then
+// deliveries. give ends everything that does not finish in time.
+func (a *Agent) stop(give context.CancelFunc) {
+	began := time.Now()
+	a.events.stopping("asked to")
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	a.mu.Lock()
+	a.stopping = true
+	inputs, deliveries := slices.Clone(a.retired), a.deliveries
+	for _, in := range a.inputs {
+		inputs = append(inputs, in)
+	}
+	a.mu.Unlock()
+	for _, in := range inputs {
+		in.cancel()
+	}
+	deadline := time.After(inputGrace)
+	for _, in := range inputs {
+		select {
+		case <-in.done:
+		case <-deadline:
+			a.events.inputSlow(in.config.Name)
+			give()
+			<-in.done
+		}
+	}
+	for _, d := range deliveries {
+		d.cancel()
+	}
+	for _, d := range deliveries {
+		<-d.done
+	}
+	a.wg.Wait()
+	a.events.stopped(time.Since(began))
+}
+
+// close closes what open and the reloads opened. The store's own close commits
+// what was appended and not yet committed.
+func (a *Agent) close() error {
+	var errs []error
+	a.sockets.Close()
+	if a.store != nil {
+		errs = append(errs, a.store.Close())
+	}
+	ctx := context.WithoutCancel(a.hard)
+	for _, m := range a.modules {
+		errs = append(errs, m.Close(ctx))
+	}
+	if a.runtime != nil {
+		errs = append(errs, a.runtime.Close(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// newAPI opens the API's socket and builds its server.
+func (a *Agent) newAPI(c *Config) (*query.Server, net.Listener, error) {
+	listener, err := listenAPI(c.API.Listen)
+	if err != nil {
+		return nil, nil, fmt.Errorf("api: %w", err)
+	}
+	o := query.Options{Source: source{a.store}, Host: host{a}, Open: c.API.Open, Metrics: a.metrics,
+		Agent: c.Name, Version: a.options.Version, Started: a.started,
+		Log: a.options.Log.With().Str("part", "api").Logger()}
+	if !c.API.Open {
+		if o.Token, err = loadToken(c); err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("api: %w", err), listener.Close())
+		}
+	}
+	if c.API.TLS != nil {
+		if o.TLS, err = c.API.TLS.Config(nil); err != nil {
+			return nil, nil, errors.Join(fmt.Errorf("api: %w", err), listener.Close())
+		}
+	}
+	return query.New(o), listener, nil
+}
+
+// runAPI serves until the function it returns is called.
+func (a *Agent) runAPI(api *query.Server, listener net.Listener) (stop func()) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(a.hard))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := api.Serve(ctx, listener); err != nil {
+			a.events.closeFailed("api", err)
+		}
+	}()
+	return func() {
+		cancel()
+		select {
+		case <-done:
+		case <-time.After(apiGrace):
+		}
+	}
+}

@@ -1,0 +1,62 @@
+package agent
+
+import (
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// events is everything the agent itself can log.
+type events struct{ log zerolog.Logger }
+
+func (e events) started(version, config, dataDir, api string, took time.Duration) {
+	e.log.Info().Str("version", version).Str("config", config).Str("data_dir", dataDir).Str("api", api).
+		Dur("took_ms", took).Msg("runnel is ready")
+}
+
+func (e events) stopping(reason string) {
+	e.log.Info().Str("reason", reason).Msg("stopping: no new connections, committing what has arrived")
+}
+
+func (e events) stopped(took time.Duration) {
+	e.log.Info().Dur("took_ms", took).Msg("stopped")
+}
+
+func (e events) reloaded(inputs, pipelines, forwarders int) {
+	e.log.Info().Int("inputs", inputs).Int("pipelines", pipelines).Int("forwarders", forwarders).
+		Msg("configuration reloaded")
+}
+
+func (e events) reloadRefused(err error) {
+	e.log.Error().Err(err).Msg("the new configuration is wrong; the running one stays")
+}
+
+func (e events) inputRestarting(input string, err error, in time.Duration) {
+	e.log.Warn().Str("input", input).Err(err).Dur("in_ms", in).Msg("input stopped, restarting it")
+}
+
+func (e events) inputSlow(input string) {
+	e.log.Warn().Str("input", input).Msg("input did not finish in time; what it still held in memory is lost")
+}
+
+func (e events) forwarderRetrying(forwarder string, err error, in time.Duration) {
+	e.log.Warn().Str("forwarder", forwarder).Err(err).Dur("in_ms", in).Msg("delivery failed, trying again")
+}
+
+func (e events) forwarderRecovered(forwarder string, after time.Duration) {
+	e.log.Info().Str("forwarder", forwarder).Dur("after_ms", after).Msg("delivery works again")
+}
+
+func (e events) expired(forwarder, stream string, from, to uint64) {
+	e.log.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("from", from).Uint64("to", to).
+		Msg("retention took records that were not delivered")
+}
+
+func (e events) deadLettered(forwarder, stream string, offset uint64, answer string) {
+	e.log.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("offset", offset).Str("answer", answer).
+		Msg("receiver refused a record for good; it is in the stream's dead letters")
+}
+
+func (e events) closeFailed(what string, err error) {
+	e.log.Warn().Str("what", what).Err(err).Msg("closing failed")
+}

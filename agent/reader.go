@@ -1,0 +1,254 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/runnel-log/runnel/forwarders"
+	"github.com/runnel-log/runnel/internal/expression"
+	"github.com/runnel-log/runnel/record"
+)
+
+// reader reads ahead of the acks for one session of a delivery.
+type reader struct {
+	d      *delivery
+	at     map[string]uint64    // next offset to read of each stream
+	end    map[string]uint64    // the stream's Next when streams was last called
+	since  map[string]time.Time // when a stream's unread records were first seen, for batching
+	names  []string
+	block  *record.Batch
+	out    *record.Batch
+	e      *expression.Evaluator
+	agent  string
+	toSend outgoing
+}
+
+// outgoing is one batch on its way to the forwarder. It is reused: it lasts
+// until the next read.
+type outgoing struct {
+	sent
+	batch forwarders.Batch
+}
+
+func newReader(d *delivery) *reader {
+	agent, epoch := d.store.Identity()
+	r := &reader{d: d, at: make(map[string]uint64), end: make(map[string]uint64), since: make(map[string]time.Time),
+		block: record.NewBatch(), out: record.NewBatch(), agent: fmt.Sprintf("%x/%d", agent, epoch)}
+	if d.where != nil {
+		r.e = d.where.get()
+	}
+	return r
+}
+
+func (r *reader) release() {
+	r.block.Release()
+	r.out.Release()
+	if r.e != nil {
+		r.d.where.put(r.e)
+	}
+}
+
+// startMark is the cursor on no stream that says a forwarder has started once,
+// so that `start: end` skips only what was there before it.
+const startMark = ""
+
+// streams returns the streams that the delivery covers and that hold records.
+func (r *reader) streams() []string {
+	r.names = r.names[:0]
+	_, started := r.d.store.Cursor(r.d.name, startMark)
+	for _, s := range r.d.store.Streams() {
+		if !r.d.covers(s.Name) {
+			continue
+		}
+		r.names = append(r.names, s.Name)
+		r.end[s.Name] = s.Next
+		if _, ok := r.at[s.Name]; ok {
+			continue
+		}
+		at, ok := r.d.position(s.Name)
+		if !ok {
+			at = s.First
+			if r.d.config.Start == "end" && !started {
+				at = s.Next
+			}
+			r.d.setPosition(s.Name, at)
+		}
+		r.at[s.Name] = at
+	}
+	if !started {
+		r.d.store.MoveCursor(r.d.name, startMark, 1)
+	}
+	return r.names
+}
+
+// position returns where the receiver stands in stream.
+func (d *delivery) position(stream string) (uint64, bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if at, ok := d.next[stream]; ok {
+		return at, true
+	}
+	at, ok := d.store.Cursor(d.name, stream)
+	if ok {
+		d.next[stream] = at
+	}
+	return at, ok
+}
+
+func (d *delivery) setPosition(stream string, at uint64) {
+	d.store.MoveCursor(d.name, stream, at)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.next[stream] = at
+}
+
+// ready reports whether a batch of stream should go out now; if not, and some
+// records wait for company, how long they still may.
+func (r *reader) ready(stream string) (bool, time.Duration) {
+	pending := r.end[stream] - r.at[stream]
+	if r.at[stream] >= r.end[stream] {
+		delete(r.since, stream)
+		return false, 0
+	}
+	b := r.d.batching
+	if b.Wait == 0 || pending >= uint64(max(b.Records, 1)) {
+		return true, 0
+	}
+	since, ok := r.since[stream]
+	if !ok {
+		r.since[stream] = time.Now()
+		return false, b.Wait
+	}
+	if waited := time.Since(since); waited < b.Wait {
+		return false, b.Wait - waited
+	}
+	return true, 0
+}
+
+// moved says that everything before next has been handed over.
+func (r *reader) moved(stream string, next uint64) {
+	r.at[stream] = next
+	delete(r.since, stream)
+}
+
+// read returns the next batch of stream, nil when there is none. What it
+// returns lasts until the next call.
+func (r *reader) read(stream string) (*outgoing, error) {
+	o := &r.toSend
+	*o = outgoing{sent: sent{stream: stream}}
+	skip, limit := r.d.obstacles(stream, r.at[stream])
+	if b := r.d.batching.Records; b > 0 {
+		limit = min(limit, b)
+	}
+	r.out.Reset()
+	for at := r.at[stream]; ; {
+		first, err := r.d.store.Read(stream, at, r.block)
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read stream %q at %d: %w", stream, at, err)
+		}
+		if first > at {
+			r.d.expire(stream, at, first)
+			at = first
+		}
+		whole := len(o.offsets) == 0 && first == at && r.e == nil && len(skip) == 0 && r.block.Len() <= limit
+		if whole && r.d.batching.Records <= r.block.Len() {
+			return r.wholeBlock(o, first), nil
+		}
+		at = r.take(o, at, first, skip, limit)
+		if len(o.offsets) >= limit || r.full() || r.d.batching.Records == 0 || at >= r.end[stream] {
+			o.next = at
+			break
+		}
+		o.next = at
+	}
+	if o.next == 0 {
+		return nil, nil
+	}
+	o.batch = forwarders.Batch{Stream: stream, Records: r.out, Offsets: o.offsets}
+	if len(o.offsets) > 0 {
+		o.batch.Key = r.key(stream, o.offsets)
+	} else {
+		r.moved(stream, o.next)
+	}
+	return o, nil
+}
+
+func (r *reader) full() bool {
+	if most := r.d.batching.Bytes; most > 0 {
+		return int64(r.out.Size()) >= most
+	}
+	return r.out.Full()
+}
+
+// wholeBlock hands the block on as it is.
+func (r *reader) wholeBlock(o *outgoing, first uint64) *outgoing {
+	n := r.block.Len()
+	o.offsets = make([]uint64, n)
+	for i := range o.offsets {
+		o.offsets[i] = first + uint64(i)
+	}
+	o.next = first + uint64(n)
+	o.batch = forwarders.Batch{Stream: o.stream, Records: r.block, Offsets: o.offsets, Key: r.key(o.stream, o.offsets)}
+	return o
+}
+
+// take copies what the filter lets through from the block into the batch,
+// until limit, and returns the next offset to look at.
+func (r *reader) take(o *outgoing, at, first uint64, skip map[uint64]bool, limit int) uint64 {
+	context := expression.Context{Stream: o.stream}
+	for i := int(at - first); i < r.block.Len(); i++ {
+		if len(o.offsets) >= limit || (len(o.offsets) > 0 && r.full()) {
+			return first + uint64(i)
+		}
+		v, offset := r.block.At(i), first+uint64(i)
+		if skip[offset] {
+			continue
+		}
+		if r.e != nil && !r.e.Match(v, context) {
+			o.filtered++
+			continue
+		}
+		r.out.AppendView(v)
+		o.offsets = append(o.offsets, offset)
+	}
+	return first + uint64(r.block.Len())
+}
+
+func (r *reader) key(stream string, offsets []uint64) string {
+	return fmt.Sprintf("%s/%s/%d-%d", r.agent, stream, offsets[0], offsets[len(offsets)-1])
+}
+
+// obstacles returns what a session has to work around in stream: offsets in
+// dead letters and the most records a batch may have.
+func (d *delivery) obstacles(stream string, at uint64) (skip map[uint64]bool, limit int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	limit = record.BatchRecords
+	if d.batching.Records > 0 {
+		limit = d.batching.Records
+	}
+	if n, ok := d.narrow[stream]; ok && at < n.until {
+		limit = min(limit, n.limit)
+	}
+	if len(d.skip[stream]) == 0 {
+		return nil, limit
+	}
+	skip = make(map[uint64]bool, len(d.skip[stream]))
+	for offset := range d.skip[stream] {
+		skip[offset] = true
+	}
+	return skip, limit
+}
+
+// expire counts what retention took before it was delivered, once: the cursor
+// moves past it.
+func (d *delivery) expire(stream string, from, to uint64) {
+	d.counts.of(stream).expired.Add(int(to - from))
+	d.setPosition(stream, to)
+	d.events.expired(d.name, stream, from, to)
+}

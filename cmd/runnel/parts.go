@@ -1,0 +1,27 @@
+package main
+
+import (
+	"github.com/runnel-log/runnel/agent"
+	"github.com/runnel-log/runnel/agent/inputs"
+	syslogin "github.com/runnel-log/runnel/agent/inputs/syslog"
+	"github.com/runnel-log/runnel/forwarders"
+	"github.com/runnel-log/runnel/forwarders/file"
+	"github.com/runnel-log/runnel/forwarders/stdout"
+	syslogout "github.com/runnel-log/runnel/forwarders/syslog"
+	"github.com/runnel-log/runnel/forwarders/webhook"
+)
+
+// kinds lists every kind of input and forwarder that this binary has.
+func kinds() agent.Kinds {
+	return agent.Kinds{
+		Inputs: []inputs.Kind{
+			syslogin.Kind,
+		},
+		Forwarders: []forwarders.Kind{
+			file.Kind,
+			stdout.Kind,
+			syslogout.Kind,
+			webhook.Kind,
+		},
+	}
+}

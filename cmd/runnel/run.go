@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/rs/zerolog"
+
+	"github.com/runnel-log/runnel/agent"
+)
+
+// runCmd runs the agent in the foreground.
+type runCmd struct {
+	LogFormat string `enum:"auto,text,json" default:"auto" help:"The agent's own log on stderr: text, json, or text on a terminal only."`
+	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"The least severe of the agent's own lines to print."`
+}
+
+func (c runCmd) Run(g *globals) error {
+	tuneMemory()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	reload := make(chan os.Signal, 1) // one waiting is enough: a reload reads everything
+	signal.Notify(reload, syscall.SIGHUP)
+	defer signal.Stop(reload)
+	a := agent.New(agent.Options{
+		Load: func() (*agent.Config, error) { return g.load() }, Version: version,
+		Log: c.logger(g),
+		Ready: func(config *agent.Config, api string) {
+			daemon.SdNotify(false, daemon.SdNotifyReady) //nolint:errcheck // no systemd, nobody to tell
+			if config.File == embeddedName {
+				printFirstSteps(g.Stdout, config, api)
+			}
+		},
+	})
+	return a.Run(ctx, reload)
+}
+
+func (c runCmd) logger(g *globals) zerolog.Logger {
+	level, err := zerolog.ParseLevel(c.LogLevel)
+	if err != nil {
+		level = zerolog.InfoLevel
+	}
+	var w io.Writer = g.Stderr
+	if c.LogFormat == "text" || (c.LogFormat == "auto" && isTerminal(g.Stderr)) {
+		w = zerolog.ConsoleWriter{Out: g.Stderr, NoColor: !g.colour(g.Stderr), TimeFormat: "15:04:05.000"}
+	}
+	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+}
+
+// printFirstSteps says what to type next, for somebody who has just typed
+// `make run`.
+func printFirstSteps(w io.Writer, c *agent.Config, api string) {
+	data, err := filepath.Abs(c.DataDir)
+	if err != nil {
+		data = c.DataDir
+	}
+	runnel := "./bin/runnel"
+	if path, err := os.Executable(); err == nil && !strings.HasSuffix(path, "/bin/runnel") {
+		runnel = path
+	}
+	fmt.Fprintf(w, `
+runnel runs on its embedded default; its data is in %[1]s. In another terminal:
+
+  logger -n 127.0.0.1 -P 5514 -d hello
+  docker run --rm --log-driver syslog --log-opt syslog-address=udp://127.0.0.1:5514 --log-opt tag='{{.Name}}/{{.ID}}' debian:stable-slim echo hello from a container
+
+and look at what arrived:
+
+  %[2]s tail                 # live
+  %[2]s query -n 20          # what is stored
+  %[2]s query 'severity <= "warning"' --from -1h
+  %[2]s status               # what goes through
+
+It listens on udp://127.0.0.1:5514, tcp://127.0.0.1:5514 and unix://%[1]s/runnel.sock; the API is at %[3]s.
+Ctrl-C stops it and loses nothing.
+
+`, data, runnel, api)
+}
