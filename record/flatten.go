@@ -121,6 +121,7 @@ type flattener struct {
 	prefix []byte // of the object being read, with its dot; behind it the key at hand
 	depth  int    // parts a key may have
 	limit  int
+	left   int // fields left out
 }
 
 // object reads an object, at its opening brace, whose fields' keys have depth parts.
@@ -164,6 +165,7 @@ func (f *flattener) object(depth int) bool {
 func (f *flattener) field(depth int) bool {
 	c := f.space()
 	if f.n >= f.limit || len(f.prefix) > MaxField {
+		f.left++
 		return f.value(depth)
 	}
 	switch {

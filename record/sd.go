@@ -1,0 +1,225 @@
+package record
+
+import "bytes"
+
+// STRUCTURED-DATA beyond these bounds stays one string in JSON: gathering what
+// comes twice takes quadratic time.
+const (
+	maxElements = 64
+	maxParams   = 256
+)
+
+// sdElement reads the SD-ELEMENT that sd begins with (RFC 5424 §6.3) and returns
+// its id and its parameters, which nextParam takes apart.
+func sdElement(sd []byte) (id, params, rest []byte, ok bool) {
+	if len(sd) == 0 || sd[0] != '[' {
+		return nil, nil, nil, false
+	}
+	n := sdNameLen(sd[1:])
+	id, rest = sd[1:1+n], sd[1+n:]
+	if n == 0 {
+		return nil, nil, nil, false
+	}
+	params = rest
+	for {
+		if len(rest) > 0 && rest[0] == ']' {
+			return id, params[:len(params)-len(rest)], rest[1:], true
+		}
+		if _, _, rest, ok = sdParam(rest); !ok {
+			return nil, nil, nil, false
+		}
+	}
+}
+
+// sdParam reads a space and the SD-PARAM behind it; value keeps its escapes.
+func sdParam(b []byte) (name, value, rest []byte, ok bool) {
+	if len(b) == 0 || b[0] != ' ' {
+		return nil, nil, nil, false
+	}
+	n := sdNameLen(b[1:])
+	name, b = b[1:1+n], b[1+n:]
+	if n == 0 || len(b) < 2 || b[0] != '=' || b[1] != '"' {
+		return nil, nil, nil, false
+	}
+	b = b[2:]
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return name, b[:i], b[i+1:], true
+		}
+	}
+	return nil, nil, nil, false
+}
+
+// sdNameLen returns how many bytes b begins with that an SD-NAME may hold. We let
+// it be longer than 32 and not ASCII, as senders do.
+func sdNameLen(b []byte) int {
+	for i, c := range b {
+		if c <= ' ' || c == 0x7f || c == '=' || c == ']' || c == '"' {
+			return i
+		}
+	}
+	return len(b)
+}
+
+// plainSD reports whether sd is well formed and within bounds.
+func plainSD(sd []byte) bool {
+	elements, params := 0, 0
+	for len(sd) > 0 {
+		_, p, rest, ok := sdElement(sd)
+		if !ok {
+			return false
+		}
+		elements++
+		for len(p) > 0 {
+			_, _, p, _ = sdParam(p)
+			params++
+		}
+		if elements > maxElements || params > maxParams {
+			return false
+		}
+		sd = rest
+	}
+	return true
+}
+
+// appendSD appends STRUCTURED-DATA as JSON: an object of elements, each an object
+// of its parameters. A parameter that an element has several times, which RFC
+// 5424 §6.3.3 allows, is an array of its values in order. An element that comes
+// several times, which §6.3.2 forbids, is one object of all their parameters.
+// What is not well formed or beyond the bounds is one string, as it came.
+func appendSD(dst, sd []byte) []byte {
+	if !plainSD(sd) {
+		return appendString(dst, sd)
+	}
+	sep := byte('{')
+	for at := sd; len(at) > 0; {
+		id, params, rest, _ := sdElement(at)
+		if !elementBefore(sd[:len(sd)-len(at)], id) {
+			dst = append(appendString(append(dst, sep), id), ':')
+			dst = appendParams(dst, id, params, rest)
+			sep = ','
+		}
+		at = rest
+	}
+	return append(dst, '}')
+}
+
+func elementBefore(sd, id []byte) bool {
+	for len(sd) > 0 {
+		other, _, rest, _ := sdElement(sd)
+		if bytes.Equal(other, id) {
+			return true
+		}
+		sd = rest
+	}
+	return false
+}
+
+// paramWalk yields the parameters of an element and of later ones of the same id.
+type paramWalk struct{ id, params, rest []byte }
+
+func (w *paramWalk) next() (name, value []byte, ok bool) {
+	for len(w.params) == 0 {
+		if len(w.rest) == 0 {
+			return nil, nil, false
+		}
+		id, params, rest, _ := sdElement(w.rest)
+		if w.rest = rest; bytes.Equal(id, w.id) {
+			w.params = params
+		}
+	}
+	name, value, w.params, _ = sdParam(w.params)
+	return name, value, true
+}
+
+// appendParams appends one element's parameters as an object.
+func appendParams(dst, id, params, rest []byte) []byte {
+	sep := byte('{')
+	walk := paramWalk{id, params, rest}
+	for i := 0; ; i++ {
+		name, value, ok := walk.next()
+		if !ok {
+			break
+		}
+		if paramBefore(paramWalk{id, params, rest}, i, name) {
+			continue
+		}
+		dst = append(appendString(append(dst, sep), name), ':')
+		dst = appendParamValues(dst, value, name, walk)
+		sep = ','
+	}
+	if sep == '{' {
+		dst = append(dst, '{')
+	}
+	return append(dst, '}')
+}
+
+// paramBefore reports whether one of the first n parameters has that name.
+func paramBefore(walk paramWalk, n int, name []byte) bool {
+	for range n {
+		if other, _, _ := walk.next(); bytes.Equal(other, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// appendParamValues appends value alone, or an array with those that walk still has.
+func appendParamValues(dst, value, name []byte, walk paramWalk) []byte {
+	start, many := len(dst), false
+	dst = appendSDValue(dst, value)
+	for {
+		other, value, ok := walk.next()
+		if !ok {
+			break
+		}
+		if !bytes.Equal(other, name) {
+			continue
+		}
+		if !many {
+			dst = append(dst, 0)
+			copy(dst[start+1:], dst[start:])
+			dst[start], many = '[', true
+		}
+		dst = appendSDValue(append(dst, ','), value)
+	}
+	if many {
+		dst = append(dst, ']')
+	}
+	return dst
+}
+
+// appendSDValue appends a PARAM-VALUE as a JSON string. A backslash before
+// anything but quote, backslash and bracket is a backslash (§6.3.3).
+func appendSDValue(dst, value []byte) []byte {
+	dst = append(dst, '"')
+	for {
+		i := bytes.IndexByte(value, '\\')
+		if i < 0 || i+1 == len(value) {
+			return append(appendEscaped(dst, value), '"')
+		}
+		if c := value[i+1]; c == '"' || c == '\\' || c == ']' {
+			dst = appendEscaped(dst, value[:i])
+			dst = appendEscaped(dst, value[i+1:i+2])
+		} else {
+			dst = appendEscaped(dst, value[:i+1])
+			value = value[i+1:]
+			continue
+		}
+		value = value[i+2:]
+	}
+}
+
+// appendSDText appends a PARAM-VALUE's text with its escapes.
+func appendSDText(dst, text []byte) []byte {
+	for _, c := range text {
+		if c == '"' || c == '\\' || c == ']' {
+			dst = append(dst, '\\')
+		}
+		dst = append(dst, c)
+	}
+	return dst
+}
