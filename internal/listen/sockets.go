@@ -169,9 +169,9 @@ func (s *Sockets) Sweep() {
 	}
 }
 
-// CloseAll closes every socket and removes the socket files that this process
+// Close closes every socket and removes the socket files that this process
 // made. Handles that are still open keep working until they are closed.
-func (s *Sockets) CloseAll() error {
+func (s *Sockets) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error

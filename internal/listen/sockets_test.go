@@ -25,7 +25,7 @@ func stream(t *testing.T, s *Sockets, url string) net.Listener {
 
 func TestSocketOutlivesItsHandle(t *testing.T) {
 	s := NewSockets()
-	defer s.CloseAll()
+	defer s.Close()
 	f := func(url, network string) {
 		t.Helper()
 		first := stream(t, s, url)
@@ -62,7 +62,7 @@ func TestSocketOutlivesItsHandle(t *testing.T) {
 
 func TestCloseWakesOnlyItsOwnAccept(t *testing.T) {
 	s := NewSockets()
-	defer s.CloseAll()
+	defer s.Close()
 	first, second := stream(t, s, "tcp://127.0.0.1:0"), stream(t, s, "tls://127.0.0.1:0")
 	accept := func(l net.Listener) <-chan error {
 		done := make(chan error, 1)
@@ -92,7 +92,7 @@ func TestCloseWakesOnlyItsOwnAccept(t *testing.T) {
 
 func TestSweepClosesWhatNobodyHas(t *testing.T) {
 	s := NewSockets()
-	defer s.CloseAll()
+	defer s.Close()
 	path := filepath.Join(t.TempDir(), "gone")
 	kept, gone, file := stream(t, s, "tcp://127.0.0.1:0"), stream(t, s, "tcp://localhost:0"), stream(t, s, "unix://"+path)
 	gone.Close()
@@ -115,7 +115,7 @@ func TestSweepClosesWhatNobodyHas(t *testing.T) {
 
 func TestPacketSurvivesReload(t *testing.T) {
 	s := NewSockets()
-	defer s.CloseAll()
+	defer s.Close()
 	first, err := s.Packet("udp://127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func TestStaleSocketFileIsReplaced(t *testing.T) {
 		}
 		dead.closer.Close()
 		s := NewSockets()
-		defer s.CloseAll()
+		defer s.Close()
 		k, err := s.take(Address{Scheme: scheme, Path: path, Mode: 0o606})
 		if err != nil {
 			t.Fatalf("%s: %v", scheme, err)
@@ -167,8 +167,8 @@ func TestStaleSocketFileIsReplaced(t *testing.T) {
 
 func TestSocketFileInUseIsRefused(t *testing.T) {
 	s, other := NewSockets(), NewSockets()
-	defer s.CloseAll()
-	defer other.CloseAll()
+	defer s.Close()
+	defer other.Close()
 	path := filepath.Join(t.TempDir(), "log.sock")
 	stream(t, s, "unix://"+path)
 	refused := func(err error, want string) {
@@ -198,8 +198,8 @@ func TestSocketFileInUseIsRefused(t *testing.T) {
 
 func TestPortInUseNamesTheHolder(t *testing.T) {
 	s, other := NewSockets(), NewSockets()
-	defer s.CloseAll()
-	defer other.CloseAll()
+	defer s.Close()
+	defer other.Close()
 	l := stream(t, s, "tcp://127.0.0.1:0")
 	_, err := other.Stream("tcp://" + l.Addr().String())
 	want := "listen tcp " + l.Addr().String() + ": address already in use; "
@@ -238,7 +238,7 @@ func TestWrongKindIsRefused(t *testing.T) {
 
 func TestUDPBufferIsAskedFor(t *testing.T) {
 	s := NewSockets()
-	defer s.CloseAll()
+	defer s.Close()
 	c, err := s.Packet("udp://127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -292,7 +292,7 @@ func activated(t *testing.T, addr string) {
 	t.Setenv("LISTEN_FDS", "2")
 	at, path, _ := strings.Cut(addr, " ")
 	s := NewSockets()
-	defer s.CloseAll()
+	defer s.Close()
 	if os.Getenv("LISTEN_FDS") != "" {
 		t.Error("LISTEN_FDS is still in the environment")
 	}
@@ -316,7 +316,7 @@ func activated(t *testing.T, addr string) {
 		t.Fatal(err)
 	}
 	p.Close()
-	if err := s.CloseAll(); err != nil {
+	if err := s.Close(); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(path); err != nil {
