@@ -5,9 +5,8 @@ import "encoding/binary"
 // FlattenOptions say how FlattenJSON names and bounds attributes. The zero
 // value is the default.
 type FlattenOptions struct {
-	Prefix string // put before every key, "app." for instance
-	Depth  int    // parts of a dotted key; 0: 8
-	Fields int    // fields that become attributes; 0: 256
+	Depth  int // parts of a dotted key, at most 64; 0: 8
+	Fields int // fields that become attributes; 0: 256
 }
 
 // FlattenJSON sets an attribute for each field of the JSON object in msg. Nested
@@ -23,22 +22,19 @@ type FlattenOptions struct {
 // message could become very long. ok is false, and attrs as it was, if msg is
 // not exactly one JSON object that nests at most 64 deep.
 func FlattenJSON(msg []byte, attrs *Attrs, o FlattenOptions) (ok bool, n int) {
-	f := flattener{scanner: scanner{text: msg}, depth: o.Depth, limit: o.Fields}
+	f := flattener{scanner: scanner{text: msg}, depth: min(o.Depth, maxDepth), limit: o.Fields}
 	if f.depth == 0 {
 		f.depth = 8
 	}
-	f.depth = min(f.depth, maxDepth)
 	if f.limit == 0 {
 		f.limit = 256
 	}
 	if f.space() != '{' || len(msg) > MaxSize {
 		return false, 0
 	}
-	var room [128]byte
-	f.prefix = append(room[:0], o.Prefix...)
 	f.begin(attrs)
-	if !f.object(1) || !f.scanner.end() {
-		attrs.buf = f.buf[:len(attrs.buf)]
+	if !f.object(1) || !f.end() {
+		f.undo(attrs)
 		return false, 0
 	}
 	f.finish(attrs)
@@ -48,80 +44,20 @@ func FlattenJSON(msg []byte, attrs *Attrs, o FlattenOptions) (ok bool, n int) {
 // maxPrefix bounds the name that every field of a nested object repeats.
 const maxPrefix = 512
 
-// writer adds attributes behind those of an Attrs without looking for
-// duplicates until finish, so that giving up is cutting the buffer.
-type writer struct {
-	buf   []byte
-	n     int  // added
-	twice bool // a key may have come twice
-	keys  seen
-}
-
-func (w *writer) begin(attrs *Attrs) {
-	attrs.own()
-	w.buf = attrs.buf
-	for key := range attrs.All() {
-		w.keys.add(key)
-	}
-}
-
-// header writes the header of an attribute whose value is size bytes.
-func (w *writer) header(key []byte, kind Kind, size int) {
-	w.buf = append(w.buf, byte(kind), 0, byte(len(key)), byte(len(key)>>8),
-		byte(size), byte(size>>8), byte(size>>16), byte(size>>24))
-	w.buf = append(w.buf, key...)
-	w.twice = w.keys.add(key) || w.twice
-	w.n++
-}
-
-func (w *writer) bytes(key []byte, kind Kind, value []byte) {
-	w.header(key, kind, len(value))
-	w.buf = append(w.buf, value...)
-}
-
-// open begins a String of unknown length and returns where it begins; close
-// ends it.
-func (w *writer) open(key []byte) (from int) {
-	w.header(key, String, 0)
-	return len(w.buf)
-}
-
-func (w *writer) close(key []byte, from int) {
-	binary.LittleEndian.PutUint32(w.buf[from-len(key)-4:], uint32(len(w.buf)-from))
-}
-
-func (w *writer) number(key []byte, num number) {
-	if num.kind == String {
-		w.bytes(key, String, num.text)
-		return
-	}
-	w.header(key, num.kind, 8)
-	w.buf = binary.LittleEndian.AppendUint64(w.buf, num.bits)
-}
-
-func (w *writer) bool(key []byte, value byte) {
-	w.header(key, Bool, 1)
-	w.buf = append(w.buf, value)
-}
-
-// finish makes attrs what was there and what was added, the last of each key.
-func (w *writer) finish(attrs *Attrs) {
-	n := attrs.n + w.n
-	if w.twice {
-		kept := make([]byte, 0, len(w.buf))
-		n = lastOfEach(w.buf, n, func(attr []byte) { kept = append(kept, attr...) })
-		w.buf = kept
-	}
-	attrs.buf, attrs.n = w.buf, n
-}
-
 type flattener struct {
 	scanner
 	writer
-	prefix []byte // of the object being read, with its dot; behind it the key at hand
-	depth  int    // parts a key may have
-	limit  int
-	left   int // fields left out
+	depth  int             // parts a key may have
+	limit  int             // fields to take
+	left   int             // fields left out
+	size   int             // of prefix
+	prefix [maxPrefix]byte // the dotted name of the object being read, with its last dot
+}
+
+// name is a member's name as str returned it.
+type name struct {
+	raw     []byte
+	escaped bool
 }
 
 // object reads an object, at its opening brace, whose fields' keys have depth parts.
@@ -131,24 +67,14 @@ func (f *flattener) object(depth int) bool {
 		f.at++
 		return true
 	}
-	outer := len(f.prefix)
 	for {
 		if f.space() != '"' {
 			return false
 		}
-		key, escaped, ok := f.str()
-		if !ok || !f.scanner.next(':') {
+		raw, escaped, ok := f.str()
+		if !ok || !f.next(':') || !f.field(name{raw, escaped}, depth) {
 			return false
 		}
-		if escaped {
-			f.prefix = appendUnescaped(f.prefix, key)
-		} else {
-			f.prefix = append(f.prefix, key...)
-		}
-		if !f.field(depth) {
-			return false
-		}
-		f.prefix = f.prefix[:outer]
 		switch f.space() {
 		case ',':
 			f.at++
@@ -161,53 +87,90 @@ func (f *flattener) object(depth int) bool {
 	}
 }
 
-// field reads the value of the field whose key is f.prefix.
-func (f *flattener) field(depth int) bool {
+// field reads the value of a field whose key has depth parts.
+func (f *flattener) field(key name, depth int) bool {
 	c := f.space()
-	if f.n >= f.limit || len(f.prefix) > MaxField {
+	if f.n >= f.limit || f.size+len(key.raw) > MaxField {
 		f.left++
 		return f.value(depth)
 	}
 	switch {
 	case c == '"':
-		return f.text()
+		return f.text(key)
 	case c == '-' || c-'0' <= 9:
 		num, ok := f.scanner.number()
 		if ok {
-			f.writer.number(f.prefix, num)
+			f.number(key, num)
 		}
 		return ok
 	case c == 't':
-		f.bool(f.prefix, 1)
+		f.open(key, Bool, 1)
+		f.buf = append(f.buf, 1)
 		return f.word("true")
 	case c == 'f':
-		f.bool(f.prefix, 0)
+		f.open(key, Bool, 1)
+		f.buf = append(f.buf, 0)
 		return f.word("false")
-	case c == '{' && depth < f.depth && len(f.prefix) < maxPrefix && !f.emptyObject():
-		f.prefix = append(f.prefix, '.')
-		return f.object(depth + 1)
+	case c == '{' && depth < f.depth && f.size+len(key.raw) < maxPrefix && !f.emptyObject():
+		outer := f.size
+		f.size = len(append(key.appendTo(f.prefix[:outer]), '.'))
+		ok := f.object(depth + 1)
+		f.size = outer
+		return ok
 	}
 	from := f.at
 	if !f.value(depth) {
 		return false
 	}
-	f.bytes(f.prefix, JSON, f.scanner.text[from:f.at])
+	f.open(key, JSON, f.at-from)
+	f.buf = append(f.buf, f.scanner.text[from:f.at]...)
 	return true
 }
 
+// appendTo appends what the name stands for.
+func (n name) appendTo(dst []byte) []byte {
+	if n.escaped {
+		return appendUnescaped(dst, n.raw)
+	}
+	return append(dst, n.raw...)
+}
+
+// open writes the header of an attribute named prefix and key, whose value is
+// size bytes.
+func (f *flattener) open(key name, kind Kind, size int) {
+	f.last = len(f.buf)
+	f.buf = append(f.buf, byte(kind), 0, 0, 0, byte(size), byte(size>>8), byte(size>>16), byte(size>>24))
+	from := len(f.buf)
+	f.buf = append(f.buf, f.prefix[:f.size]...)
+	f.buf = key.appendTo(f.buf)
+	n := len(f.buf) - from
+	f.buf[from-6], f.buf[from-5] = byte(n), byte(n>>8)
+	f.added(f.buf[from:])
+}
+
+func (f *flattener) number(key name, num number) {
+	if num.kind == String {
+		f.open(key, String, len(num.text))
+		f.buf = append(f.buf, num.text...)
+		return
+	}
+	f.open(key, num.kind, 8)
+	f.buf = binary.LittleEndian.AppendUint64(f.buf, num.bits)
+}
+
 // text reads a string into a String.
-func (f *flattener) text() bool {
+func (f *flattener) text(key name) bool {
 	raw, escaped, ok := f.str()
 	if !ok {
 		return false
 	}
+	f.open(key, String, len(raw))
 	if !escaped {
-		f.bytes(f.prefix, String, raw)
+		f.buf = append(f.buf, raw...)
 		return true
 	}
-	from := f.open(f.prefix)
 	f.buf = appendUnescaped(f.buf, raw)
-	f.close(f.prefix, from)
+	f.resize()
 	return true
 }
 

@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"encoding/binary"
 	"unicode/utf8"
 )
 
@@ -27,7 +28,7 @@ func ParseLogfmt(msg []byte, attrs *Attrs) bool {
 		word := msg[:n]
 		eq := bytes.IndexByte(word, '=')
 		if eq == 0 || bytes.IndexByte(word[:max(eq, 0)], '"') >= 0 || eq < 0 && bytes.IndexByte(word, '"') >= 0 {
-			attrs.buf = w.buf[:len(attrs.buf)]
+			w.undo(attrs)
 			return false
 		}
 		key, value := word, []byte(nil)
@@ -38,7 +39,7 @@ func ParseLogfmt(msg []byte, attrs *Attrs) bool {
 		if len(value) > 0 && value[0] == '"' {
 			size, escaped := quotedLen(msg[eq+1:])
 			if size == 0 {
-				attrs.buf = w.buf[:len(attrs.buf)]
+				w.undo(attrs)
 				return false
 			}
 			value, n = msg[eq+1:eq+1+size], eq+1+size
@@ -49,7 +50,7 @@ func ParseLogfmt(msg []byte, attrs *Attrs) bool {
 		msg = msg[n:]
 	}
 	if pairs == 0 {
-		attrs.buf = w.buf[:len(attrs.buf)]
+		w.undo(attrs)
 		return false
 	}
 	w.finish(attrs)
@@ -98,11 +99,11 @@ func (w *writer) quoted(key, raw []byte, escaped bool) {
 	if !w.room(key) {
 		return
 	}
+	w.open(key, String, len(raw))
 	if !escaped {
-		w.bytes(key, String, raw)
+		w.buf = append(w.buf, raw...)
 		return
 	}
-	from := w.open(key)
 	for i := 0; i < len(raw); {
 		if raw[i] != '\\' {
 			w.buf = append(w.buf, raw[i])
@@ -112,7 +113,7 @@ func (w *writer) quoted(key, raw []byte, escaped bool) {
 		n := w.unquote(raw[i:])
 		i += n
 	}
-	w.close(key, from)
+	w.resize()
 }
 
 // unquote appends what the escape at the beginning of b stands for and returns
@@ -147,19 +148,26 @@ func (w *writer) unquote(b []byte) int {
 
 // plain adds a value without quotes, or a word alone.
 func (w *writer) plain(key, value []byte, pair bool) {
-	switch {
-	case !w.room(key):
-	case !pair || string(value) == "true":
-		w.bool(key, 1)
-	case string(value) == "false":
-		w.bool(key, 0)
-	default:
-		if num, ok := plainNumber(value); ok {
-			w.number(key, num)
-			return
-		}
-		w.bytes(key, String, value)
+	if !w.room(key) {
+		return
 	}
+	if !pair || string(value) == "true" {
+		w.open(key, Bool, 1)
+		w.buf = append(w.buf, 1)
+		return
+	}
+	if string(value) == "false" {
+		w.open(key, Bool, 1)
+		w.buf = append(w.buf, 0)
+		return
+	}
+	if num, ok := plainNumber(value); ok {
+		w.open(key, num.kind, 8)
+		w.buf = binary.LittleEndian.AppendUint64(w.buf, num.bits)
+		return
+	}
+	w.open(key, String, len(value))
+	w.buf = append(w.buf, value...)
 }
 
 // plainNumber reads what nobody would take for a hash, a code or a version of
