@@ -1,0 +1,145 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ErrNotFound: the forwarder or stream that a call names does not exist. A Host
+// wraps it; the caller of the API gets 404.
+var ErrNotFound = errors.New("not found")
+
+// Host is the agent as the API sees it. Its methods may be called at any time
+// and from many goroutines.
+type Host interface {
+	// Status describes every part of the agent as it is now.
+	Status() Status
+	// Reload reads the configuration again. An error means that the running
+	// one goes on unchanged; its text goes to the caller.
+	Reload(ctx context.Context) error
+	// Ready returns nil once inputs accept and the store can write, or what is missing.
+	Ready() error
+	// Config returns the effective configuration as YAML, secrets hidden.
+	Config() []byte
+	// SetCursor makes to the next offset that the forwarder gets of the stream.
+	// It returns once the move is durable; ErrNotFound for an unknown pair.
+	SetCursor(forwarder, stream string, to uint64) error
+	// SkipCursor moves the cursor n records on from where it is at that
+	// moment, at most to the stream's end, and returns the offset it came to.
+	SkipCursor(forwarder, stream string, n uint64) (to uint64, err error)
+}
+
+// Status is the agent and all of its parts. The names of its JSON are promised
+// in docs/api.md. Counts are since the start of the agent, rates are records a
+// second over the last seconds, times are absent where there is none.
+type Status struct {
+	Agent      AgentStatus       `json:"agent"`
+	Inputs     []InputStatus     `json:"inputs"`
+	Pipelines  []PipelineStatus  `json:"pipelines"`
+	Modules    []ModuleStatus    `json:"modules"`
+	Streams    []StreamStatus    `json:"streams"`
+	Forwarders []ForwarderStatus `json:"forwarders"`
+}
+
+// AgentStatus is the process. The server fills Name, Version, Started and
+// Uptime in where the host leaves them empty.
+type AgentStatus struct {
+	Name     string    `json:"name"`
+	Version  string    `json:"version"`
+	PID      int       `json:"pid"`
+	Started  time.Time `json:"started"`
+	Uptime   float64   `json:"uptime_seconds"`
+	DataDir  string    `json:"data_dir"`
+	Config   string    `json:"config,omitempty"` // the file in use; empty for the embedded default
+	RSS      int64     `json:"rss_bytes,omitempty"`
+	DiskUsed int64     `json:"disk_used_bytes,omitempty"` // of the data directory
+	DiskMax  int64     `json:"disk_max_bytes,omitempty"`  // agent.max_size
+	Ready    string    `json:"not_ready,omitempty"`       // why it is not ready; empty when it is
+}
+
+// InputStatus is one input.
+type InputStatus struct {
+	Name      string           `json:"name"`
+	Kind      string           `json:"kind"`
+	Listeners []ListenerStatus `json:"listeners"`
+	Records   uint64           `json:"records"`
+	Bytes     uint64           `json:"bytes"`
+	Malformed uint64           `json:"malformed"`
+	Truncated uint64           `json:"truncated"`
+	Dropped   uint64           `json:"dropped"` // by the input itself, for want of room
+	Errors    uint64           `json:"errors"`
+	LastError string           `json:"last_error,omitempty"`
+	Rate      float64          `json:"rate"`
+}
+
+// ListenerStatus is one address that an input listens on.
+type ListenerStatus struct {
+	URL         string `json:"url"`
+	Connections int    `json:"connections"`
+	KernelDrops uint64 `json:"kernel_drops"`
+}
+
+// PipelineStatus is one pipeline's part of the ledger: received + emitted =
+// stored + the dropped + rejected.
+type PipelineStatus struct {
+	Name     string            `json:"name"`
+	From     []string          `json:"from"`
+	Received uint64            `json:"received"`
+	Emitted  uint64            `json:"emitted"`
+	Stored   uint64            `json:"stored"`
+	Dropped  map[string]uint64 `json:"dropped,omitempty"` // by reason
+	Rejected uint64            `json:"rejected"`
+	Rate     float64           `json:"rate"`
+}
+
+// ModuleStatus is one Wasm module.
+type ModuleStatus struct {
+	Name      string  `json:"name"`
+	File      string  `json:"file"`
+	Hash      string  `json:"hash"` // SHA-256 of the file, hexadecimal
+	Records   uint64  `json:"records"`
+	Dropped   uint64  `json:"dropped"`
+	Failed    uint64  `json:"failed"`
+	Seconds   float64 `json:"seconds"` // spent inside the guest
+	LastError string  `json:"last_error,omitempty"`
+	Bypassed  bool    `json:"bypassed"` // it keeps failing, and on_error decides for every record
+}
+
+// StreamStatus is one stream.
+type StreamStatus struct {
+	Name     string    `json:"name"`
+	First    uint64    `json:"first"` // the oldest offset still there
+	Next     uint64    `json:"next"`  // the offset that the next record will get
+	Records  uint64    `json:"records"`
+	Bytes    int64     `json:"bytes"`     // on disk
+	RawBytes int64     `json:"raw_bytes"` // before compression
+	Oldest   time.Time `json:"oldest_received,omitzero"`
+	Newest   time.Time `json:"newest_received,omitzero"`
+	Rate     float64   `json:"rate"`
+}
+
+// ForwarderStatus is one forwarder and its cursors.
+type ForwarderStatus struct {
+	Name        string         `json:"name"`
+	Kind        string         `json:"kind"`
+	To          string         `json:"to"`
+	Streams     []CursorStatus `json:"streams"`
+	State       string         `json:"state"` // up, retrying or stopped
+	LastError   string         `json:"last_error,omitempty"`
+	LastErrorAt time.Time      `json:"last_error_at,omitzero"`
+	Rate        float64        `json:"rate"`
+}
+
+// CursorStatus is how far a forwarder has come in one stream.
+type CursorStatus struct {
+	Stream     string  `json:"stream"`
+	Next       uint64  `json:"next"` // the first offset not delivered yet
+	End        uint64  `json:"end"`  // the offset that the stream's next record will get
+	LagRecords uint64  `json:"lag_records"`
+	LagSeconds float64 `json:"lag_seconds"` // the age of the oldest record not delivered
+	Delivered  uint64  `json:"delivered"`
+	Filtered   uint64  `json:"filtered"` // its where said no
+	Expired    uint64  `json:"expired"`  // retention took them first
+	Dead       uint64  `json:"dead"`     // refused for good; in the stream's dead letters
+}
