@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"math"
 	"math/bits"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 	"unsafe"
@@ -25,6 +26,7 @@ type Meta struct {
 // that are not UTF-8 become U+FFFD, Bytes become base64, and a Float that JSON
 // cannot write becomes the string NaN, +Inf or -Inf.
 func AppendJSON(dst []byte, v View, m Meta) []byte {
+	dst = slices.Grow(dst, len(v)+512)
 	start, at := len(dst), headerSize
 	next := func(n int) []byte {
 		at += n
@@ -233,38 +235,55 @@ func unsafeBytes(w uint64) uint64 {
 	return stringEnds(w) | w&highs | zeros(w^ones*0x7f)
 }
 
+// plainByte marks the bytes that stand in our JSON as they are: ASCII without
+// controls, quote and backslash.
+var plainByte = func() (plain [256]bool) {
+	for c := ' '; c < 0x7f; c++ {
+		plain[c] = c != '"' && c != '\\'
+	}
+	return plain
+}()
+
 // appendEscaped appends b as the inside of a JSON string: quotes, backslashes,
 // all control characters and U+2028 and U+2029 escaped, and bytes that are not
-// UTF-8 as U+FFFD.
+// UTF-8 as U+FFFD. It copies eight bytes at a time and looks at them on the way.
 func appendEscaped(dst, b []byte) []byte {
-	from, i := 0, 0
-	for i < len(b) {
-		if i+8 <= len(b) {
-			m := unsafeBytes(binary.LittleEndian.Uint64(b[i:]))
-			if m == 0 {
-				i += 8
-				continue
-			}
-			i += bits.TrailingZeros64(m) >> 3
+	for len(b) >= 8 {
+		n := len(dst)
+		if cap(dst)-n < 8 {
+			dst = slices.Grow(dst, len(b)+16)
 		}
-		c := b[i]
-		if c >= ' ' && c < 0x7f && c != '"' && c != '\\' {
-			i++
+		w := binary.LittleEndian.Uint64(b)
+		binary.LittleEndian.PutUint64(dst[n:n+8], w)
+		m := unsafeBytes(w)
+		if m == 0 {
+			dst, b = dst[:n+8], b[8:]
 			continue
 		}
-		r, n := rune(c), 1
-		if c >= utf8.RuneSelf {
-			r, n = utf8.DecodeRune(b[i:])
-			if (r != utf8.RuneError || n > 1) && r > 0x9f && r != 0x2028 && r != 0x2029 {
-				i += n
-				continue
-			}
-		}
-		dst = appendEscape(append(dst, b[from:i]...), r)
-		i += n
-		from = i
+		k := bits.TrailingZeros64(m) >> 3
+		dst, b = appendSpecial(dst[:n+k], b[k:])
 	}
-	return append(dst, b[from:]...)
+	for len(b) > 0 {
+		if c := b[0]; plainByte[c] {
+			dst, b = append(dst, c), b[1:]
+			continue
+		}
+		dst, b = appendSpecial(dst, b)
+	}
+	return dst
+}
+
+// appendSpecial appends the character b begins with, which is not plain, and
+// returns what follows it.
+func appendSpecial(dst, b []byte) (_, rest []byte) {
+	r, size := rune(b[0]), 1
+	if r >= utf8.RuneSelf {
+		r, size = utf8.DecodeRune(b)
+		if r > 0x9f && r != 0x2028 && r != 0x2029 && r != utf8.RuneError {
+			return append(dst, b[:size]...), b[size:]
+		}
+	}
+	return appendEscape(dst, r), b[size:]
 }
 
 const hexDigits = "0123456789abcdef"

@@ -91,6 +91,9 @@ func plainSD(sd []byte) bool {
 // several times, which §6.3.2 forbids, is one object of all their parameters.
 // What is not well formed or beyond the bounds is one string, as it came.
 func appendSD(dst, sd []byte) []byte {
+	if object, ok := appendUniqueSD(dst, sd); ok {
+		return object
+	}
 	if !plainSD(sd) {
 		return appendString(dst, sd)
 	}
@@ -105,6 +108,55 @@ func appendSD(dst, sd []byte) []byte {
 		at = rest
 	}
 	return append(dst, '}')
+}
+
+// appendUniqueSD is appendSD for data in which nothing comes twice, which it
+// knows from a bit for each name. ok is false if that may not be so.
+func appendUniqueSD(dst, sd []byte) (object []byte, ok bool) {
+	var ids uint64
+	sep := byte('{')
+	for len(sd) > 0 {
+		n := 0
+		if sd[0] == '[' {
+			n = sdNameLen(sd[1:])
+		}
+		if n == 0 || !addName(&ids, sd[1:1+n]) {
+			return dst, false
+		}
+		dst = append(appendString(append(dst, sep), sd[1:1+n]), ':', '{')
+		sd, sep = sd[1+n:], ','
+		var names uint64
+		for len(sd) > 0 && sd[0] == ' ' {
+			name, value, rest, ok := sdParam(sd)
+			if !ok || !addName(&names, name) {
+				return dst, false
+			}
+			if names&(names-1) != 0 { // not the first
+				dst = append(dst, ',')
+			}
+			dst = append(appendString(dst, name), ':')
+			dst = appendSDValue(dst, value)
+			sd = rest
+		}
+		if len(sd) == 0 || sd[0] != ']' {
+			return dst, false
+		}
+		dst = append(dst, '}')
+		sd = sd[1:]
+	}
+	return append(dst, '}'), true
+}
+
+// addName puts name into a set of 64 bits and reports whether it was certainly not there.
+func addName(set *uint64, name []byte) bool {
+	h := uint64(len(name))
+	for _, c := range name {
+		h = (h ^ uint64(c)) * 0x9e3779b97f4a7c15
+	}
+	bit := uint64(1) << (h >> 58)
+	was := *set & bit
+	*set |= bit
+	return was == 0
 }
 
 func elementBefore(sd, id []byte) bool {

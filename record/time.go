@@ -6,68 +6,117 @@ import (
 	"unsafe"
 )
 
-// appendTime appends ns as time.RFC3339Nano in UTC. It is its own because it is
-// half the cost of a record's JSON otherwise.
+// appendTime appends ns as time.RFC3339Nano in UTC. It is its own because two of
+// them would be half the cost of a record's JSON otherwise.
 func appendTime(dst []byte, ns int64) []byte {
-	dst, fraction := appendSeconds(dst, ns)
-	if fraction == 0 {
-		return append(dst, 'Z')
+	dst, fraction := appendClock(dst, ns)
+	d := dst[len(dst)-30:]
+	n := 19
+	if fraction > 0 {
+		for i := 28; i > 19; i-- {
+			d[i] = byte('0' + fraction%10)
+			fraction /= 10
+		}
+		for n = 29; d[n-1] == '0'; n-- {
+		}
 	}
-	digits := 9
-	for fraction%10 == 0 {
-		fraction /= 10
-		digits--
-	}
-	return append(appendDigits(append(dst, '.'), fraction, digits), 'Z')
+	d[n] = 'Z'
+	return dst[:len(dst)-29+n]
 }
 
 // appendMillis appends ns as RFC 3339 in UTC with milliseconds, cut, not rounded.
 func appendMillis(dst []byte, ns int64) []byte {
-	dst, fraction := appendSeconds(dst, ns)
-	return append(appendDigits(append(dst, '.'), fraction/1e6, 3), 'Z')
+	dst, fraction := appendClock(dst, ns)
+	d, milli := dst[len(dst)-30:], fraction/1e6
+	d[20] = byte('0' + milli/100)
+	d[21], d[22] = twoDigits(milli % 100)
+	d[23] = 'Z'
+	return dst[:len(dst)-6]
 }
 
-// appendSeconds appends the date and the time of day and returns the nanoseconds
-// that remain. The date is Howard Hinnant's civil_from_days, years from March.
-func appendSeconds(dst []byte, ns int64) ([]byte, int) {
-	second, fraction := ns/1e9, int(ns%1e9)
-	if fraction < 0 {
-		second, fraction = second-1, fraction+1e9
+func twoDigits(n uint32) (byte, byte) { return byte('0' + n/10), byte('0' + n%10) }
+
+// appendClock appends 30 bytes, of which the first 20 are the date, the time of
+// day and a dot, and returns the nanoseconds that remain. The date is Howard Hinnant's civil_from_days, with years that
+// begin in March.
+func appendClock(dst []byte, ns int64) (_ []byte, fraction uint32) {
+	second, rest := ns/1e9, ns%1e9
+	if rest < 0 {
+		second, rest = second-1, rest+1e9
 	}
-	day, inDay := second/86400, int(second%86400)
-	if inDay < 0 {
-		day, inDay = day-1, inDay+86400
-	}
-	z := int(day) + 719468 // days since 0000-03-01; never negative for int64 nanoseconds
+	const shift = 719468 * 86400 // seconds from 0000-03-01 to 1970; int64 nanoseconds never come before
+	sinceEra := uint64(second + shift)
+	z, inDay := uint32(sinceEra/86400), uint32(sinceEra%86400)
 	era, inEra := z/146097, z%146097
 	year := (inEra - inEra/1460 + inEra/36524 - inEra/146096) / 365
 	inYear := inEra - (365*year + year/4 - year/100)
 	march := (5*inYear + 2) / 153
-	dayOfMonth, month := inYear-(153*march+2)/5+1, march+3
+	day, month := inYear-(153*march+2)/5+1, march+3
 	year += era * 400
 	if month > 12 {
 		month, year = month-12, year+1
 	}
-	dst = append(appendDigits(dst, year, 4), '-')
-	dst = append(appendDigits(dst, month, 2), '-')
-	dst = append(appendDigits(dst, dayOfMonth, 2), 'T')
-	dst = append(appendDigits(dst, inDay/3600, 2), ':')
-	dst = append(appendDigits(dst, inDay/60%60, 2), ':')
-	return appendDigits(dst, inDay%60, 2), fraction
+	dst = append(dst, "0000-00-00T00:00:00.000000000Z"...)
+	d := dst[len(dst)-30:]
+	d[0], d[1] = twoDigits(year / 100)
+	d[2], d[3] = twoDigits(year % 100)
+	d[5], d[6] = twoDigits(month)
+	d[8], d[9] = twoDigits(day)
+	d[11], d[12] = twoDigits(inDay / 3600)
+	d[14], d[15] = twoDigits(inDay / 60 % 60)
+	d[17], d[18] = twoDigits(inDay % 60)
+	return dst, uint32(rest)
 }
 
-// appendDigits appends n in exactly width digits, at most nine.
-func appendDigits(dst []byte, n, width int) []byte {
-	var d [9]byte
-	for i := width - 1; i >= 0; i-- {
-		d[i] = byte('0' + n%10)
-		n /= 10
+// parseZulu reads the form that appendTime writes, which is what nearly every
+// time is; ok is false for all others.
+func parseZulu(b []byte) (second int64, fraction int64, ok bool) {
+	if len(b) < 20 || len(b) > 30 || b[len(b)-1] != 'Z' {
+		return 0, 0, false
 	}
-	return append(dst, d[:width]...)
+	if b[4] != '-' || b[7] != '-' || b[10] != 'T' || b[13] != ':' || b[16] != ':' {
+		return 0, 0, false
+	}
+	var bad uint32
+	two := func(i int) uint32 {
+		high, low := uint32(b[i]-'0'), uint32(b[i+1]-'0')
+		if high > 9 || low > 9 {
+			bad = 1
+		}
+		return high*10 + low
+	}
+	year, month, day := two(0)*100+two(2), two(5), two(8)
+	hour, minute, sec := two(11), two(14), two(17)
+	// The 29th to the 31st of a month are left to package time.
+	if bad != 0 || month-1 > 11 || day-1 > 27 || hour > 23 || minute > 59 || sec > 59 || year == 0 {
+		return 0, 0, false
+	}
+	if month < 3 {
+		month, year = month+12, year-1
+	}
+	era, inEra := year/400, year%400
+	days := int64(era)*146097 + int64(inEra*365+inEra/4-inEra/100+(153*(month-3)+2)/5+day-1) - 719468
+	if len(b) > 20 {
+		if b[19] != '.' || len(b) == 21 {
+			return 0, 0, false
+		}
+		scale := int64(1e9)
+		for _, c := range b[20 : len(b)-1] {
+			if c-'0' > 9 {
+				return 0, 0, false
+			}
+			fraction, scale = fraction*10+int64(c-'0'), scale/10
+		}
+		fraction *= scale
+	}
+	return days*86400 + int64(hour*3600+minute*60+sec), fraction, true
 }
 
 // parseTime reads an RFC 3339 time with any offset that int64 nanoseconds hold.
 func parseTime(b []byte) (ns int64, ok bool) {
+	if second, fraction, ok := parseZulu(b); ok && second > -9e9 && second < 9e9 {
+		return second*1e9 + fraction, true
+	}
 	text := unsafe.String(unsafe.SliceData(b), len(b)) // kept only by the error, which ends here
 	t, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil || t.Before(time.Unix(0, math.MinInt64+1)) || t.After(time.Unix(0, math.MaxInt64)) {
