@@ -1,0 +1,99 @@
+package wasm
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/runnel-log/runnel/record"
+)
+
+// sample makes a batch as a web host sends it: messages of 200 bytes, three
+// attributes, one in sixteen an error.
+func sample(tb testing.TB, n int) *record.Batch {
+	tb.Helper()
+	b := record.NewBatch()
+	var r record.Record
+	for i := range n {
+		r.Reset()
+		r.Time, r.Received = int64(i)*1e6, int64(i)*1e6+5
+		r.Severity, r.Facility = 6, 3
+		if i%16 == 3 {
+			r.Severity = 3
+		}
+		r.Host, r.App, r.ProcID = []byte("vm-17"), []byte("shop"), []byte("2833")
+		r.Input, r.Peer, r.Agent = []byte("docker"), []byte("127.0.0.1"), []byte("vm-17")
+		r.Message = fmt.Appendf(nil, "GET /cart/%d 200 %s", i, strings.Repeat("abcdefgh ", 20))
+		r.Attrs.SetInt("status", 200)
+		r.Attrs.SetString("path", "/cart")
+		r.Attrs.SetString("method", "GET")
+		if err := b.Append(&r); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	return b
+}
+
+func load(tb testing.TB, o Options) *Module {
+	tb.Helper()
+	rt, err := NewRuntime(tb.Context(), RuntimeOptions{Log: zerolog.Nop()})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	if o.Name == "" {
+		o.Name = "test"
+	}
+	m, err := rt.Load(tb.Context(), o)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() {
+		if err := m.Close(tb.Context()); err != nil && tb.Context().Err() == nil {
+			tb.Error(err)
+		}
+	})
+	return m
+}
+
+// BenchmarkProcess is the host's and the guest's work over a batch of 256, in
+// ns a record. It says nothing of parsing, storing or forwarding.
+//
+//	go test -run '^$' -bench BenchmarkProcess -count 3 ./wasm
+func BenchmarkProcess(b *testing.B) {
+	for _, c := range []struct{ name, config string }{
+		{"classify", `{"drop_debug":true,"errors_stream":"errors"}`},
+		{"redact", `{"drop_debug":true,"errors_stream":"errors","redact":true}`},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			m := load(b, Options{File: guest(b, classifyFolder), Config: []byte(c.config), Time: time.Second})
+			in := sample(b, 256)
+			var out Outcome
+			b.SetBytes(int64(in.Size()))
+			b.ReportAllocs()
+			cpu := cpuMeter(b)
+			for b.Loop() {
+				if err := m.Process(b.Context(), in, &out); err != nil {
+					b.Fatal(err)
+				}
+				out.release(in)
+			}
+			cpu(256)
+		})
+	}
+}
+
+// cpuMeter measures the CPU time of the benchmark's thread, since the wall
+// clock of a shared machine says little; what it returns reports it.
+func cpuMeter(b *testing.B) func(records int) {
+	runtime.LockOSThread()
+	from := threadTime()
+	return func(records int) {
+		spent := threadTime() - from
+		runtime.UnlockOSThread()
+		b.ReportMetric(float64(spent.Nanoseconds())/float64(b.N)/float64(records), "cpu-ns/record")
+	}
+}

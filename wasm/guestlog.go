@@ -1,0 +1,82 @@
+package wasm
+
+import (
+	"bytes"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// Bounds on what a guest logs (ABI §5.1).
+const (
+	logRate = 10   // lines a second
+	maxLine = 1024 // bytes of a line
+)
+
+// guestLog passes on what a module's guests say, ten lines a second, and counts
+// the rest. The last line is kept: it is how a guest explains a refusal.
+type guestLog struct {
+	events     events
+	now        func() time.Time
+	suppressed atomic.Uint64 // in all
+
+	mu     sync.Mutex
+	second int64  // guarded by mu: the second that said counts
+	said   int    // guarded by mu
+	quiet  int    // guarded by mu: suppressed since the last line that went through
+	last   string // guarded by mu
+}
+
+// line logs one line and returns whether it went through.
+func (g *guestLog) line(level zerolog.Level, text []byte) bool {
+	if len(text) > maxLine {
+		text = text[:maxLine]
+	}
+	g.mu.Lock()
+	if s := g.now().Unix(); s != g.second {
+		g.second, g.said = s, 0
+	}
+	if g.said >= logRate {
+		g.quiet++
+		g.mu.Unlock()
+		g.suppressed.Add(1)
+		return false
+	}
+	g.said++
+	quiet := g.quiet
+	g.quiet = 0
+	line := string(text)
+	g.last = line
+	g.mu.Unlock()
+	g.events.said(level, line, quiet)
+	return true
+}
+
+func (g *guestLog) lastLine() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.last
+}
+
+// lines gathers what a guest writes to stdout or stderr into lines.
+type lines struct{ part []byte }
+
+func (l *lines) write(g *guestLog, p []byte) {
+	for len(p) > 0 {
+		i := bytes.IndexByte(p, '\n')
+		if i < 0 {
+			l.part = append(l.part, p[:min(len(p), maxLine-min(maxLine, len(l.part)))]...)
+			return
+		}
+		if len(l.part) > 0 {
+			l.part = append(l.part, p[:min(i, maxLine-min(maxLine, len(l.part)))]...)
+			g.line(zerolog.InfoLevel, l.part)
+			l.part = l.part[:0]
+		} else if i > 0 {
+			g.line(zerolog.InfoLevel, p[:i])
+		}
+		p = p[i+1:]
+	}
+}

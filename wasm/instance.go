@@ -1,0 +1,202 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/runnel-log/runnel/record"
+)
+
+// instance is one running copy of a guest. It belongs to one call of Process
+// at a time.
+type instance struct {
+	module  *Module
+	call    call
+	guest   api.Module
+	memory  api.Memory
+	alloc   api.Function
+	process api.Function
+	stack   [2]uint64 // parameters and results of a call
+
+	input, room uint32 // the guest's buffer for batches, and its size
+
+	// What host functions need to know of the call at hand.
+	now       int64
+	monotonic int64
+	batch     []byte
+	random    *rand.Rand
+	written   lines
+	hostCalls uint32
+	limit     time.Duration
+	clock     stopwatch
+
+	apply applier
+}
+
+// newInstance makes an instance and runs its start-up: _initialize and
+// runnel_init, each within the same bounds as a batch, with a second at least.
+func (m *Module) newInstance() (*instance, error) {
+	in := &instance{module: m, limit: max(time.Second, 10*m.options.Time)}
+	in.call = call{context.Background(), in}
+	in.now = m.options.Now().UnixNano()
+	in.apply.in = in
+	ctx := experimental.WithMemoryAllocator(context.Background(), experimental.MemoryAllocatorFunc(mapMemory))
+	config := wazero.NewModuleConfig().WithName("").WithStartFunctions()
+	guest, err := m.runtime.InstantiateModule(ctx, m.compiled, config)
+	if err != nil {
+		return nil, fmt.Errorf("instantiate: %w", firstLine(err))
+	}
+	in.guest, in.memory = guest, guest.Memory()
+	in.alloc, in.process = guest.ExportedFunction("runnel_alloc"), guest.ExportedFunction("runnel_process")
+	if err := in.start(); err != nil {
+		in.discard()
+		return nil, err
+	}
+	in.limit = m.options.Time
+	return in, nil
+}
+
+func (in *instance) start() error {
+	if f := in.guest.ExportedFunction("_initialize"); f != nil {
+		if err := in.enter(f); err != nil {
+			return in.startError("_initialize", err)
+		}
+	}
+	config := in.module.options.Config
+	at, err := in.allocate(uint32(len(config)))
+	if err != nil {
+		return in.startError("runnel_alloc", err)
+	}
+	if !in.memory.Write(at, config) {
+		return fmt.Errorf("runnel_alloc gave address %d, beyond the guest's memory of %d bytes", at, in.memory.Size())
+	}
+	in.stack = [2]uint64{uint64(at), uint64(len(config))}
+	if err := in.enter(in.guest.ExportedFunction("runnel_init")); err != nil {
+		return in.startError("runnel_init", err)
+	}
+	if status := uint32(in.stack[0]); status != 0 {
+		if line := in.module.said.lastLine(); line != "" {
+			return fmt.Errorf("refused its config: %s (runnel_init returned %d)", line, status)
+		}
+		return fmt.Errorf("refused its config without saying why (runnel_init returned %d)", status)
+	}
+	return nil
+}
+
+// startError says what went wrong in a step of the start-up, with what the
+// guest had to say about it.
+func (in *instance) startError(step string, err error) error {
+	if errors.Is(err, errDeadline) {
+		err = fmt.Errorf("%w after %v of CPU time", errDeadline, in.limit)
+	}
+	if line := in.module.said.lastLine(); line != "" {
+		return fmt.Errorf("%s: %w; it said: %s", step, err, line)
+	}
+	return fmt.Errorf("%s: %w", step, err)
+}
+
+// enter calls f with in.stack. It returns errDeadline, or an error that says
+// how the guest stopped; the instance must be discarded after any.
+func (in *instance) enter(f api.Function) error {
+	err := f.CallWithStack(&in.call, in.stack[:])
+	if spent := in.clock.stop(); spent > 0 {
+		in.module.spent.Add(int64(spent))
+	}
+	if err == nil {
+		return nil
+	}
+	if exit, ok := errors.AsType[*sys.ExitError](err); ok {
+		return fmt.Errorf("guest exited with status %d", exit.ExitCode())
+	}
+	if errors.Is(err, errDeadline) {
+		return errDeadline
+	}
+	if errors.Is(err, errMisuse) {
+		return errMisuse
+	}
+	return fmt.Errorf("guest trapped: %w", firstLine(err))
+}
+
+// firstLine cuts the engine's stack trace off, and its own prefixes.
+func firstLine(err error) error {
+	text, _, _ := strings.Cut(err.Error(), "\n")
+	text = strings.TrimSuffix(text, " (recovered by wazero)")
+	return errors.New(strings.TrimPrefix(text, "wasm error: "))
+}
+
+// allocate asks the guest for room for n bytes.
+func (in *instance) allocate(n uint32) (uint32, error) {
+	in.stack[0] = uint64(n)
+	if err := in.enter(in.alloc); err != nil {
+		return 0, err
+	}
+	return uint32(in.stack[0]), nil
+}
+
+// yield stops the guest when its time is up. It is called from within the guest.
+func (in *instance) yield() {
+	if in.clock.running() > in.limit {
+		panic(errDeadline)
+	}
+}
+
+// served counts a host call and yields now and then: a guest that does little
+// but call the host uses little fuel.
+func (in *instance) served() {
+	if in.hostCalls++; in.hostCalls%256 == 0 {
+		in.yield()
+	}
+}
+
+// run gives the guest one batch and returns its output, borrowed from its
+// memory until the next call; nil if it keeps all.
+func (in *instance) run(b *record.Batch, now int64) ([]byte, error) {
+	bytes := b.Bytes()
+	in.now, in.batch, in.random = now, bytes, nil
+	in.monotonic = max(in.monotonic, now)
+	if len(bytes) > int(in.room) {
+		// Twice what is needed, so that a guest is asked but a few times in its
+		// life; what it gave before is its own again (ABI §2.2).
+		want := max(uint32(record.BatchBytes), uint32(len(bytes)))
+		at, err := in.allocate(want)
+		if err != nil {
+			return nil, fmt.Errorf("runnel_alloc(%d): %w", want, err)
+		}
+		in.input, in.room = at, want
+	}
+	if !in.memory.Write(in.input, bytes) {
+		return nil, fmt.Errorf("runnel_alloc gave address %d for %d bytes, beyond the guest's memory of %d", in.input, in.room, in.memory.Size())
+	}
+	in.stack = [2]uint64{uint64(in.input), uint64(len(bytes))}
+	if err := in.enter(in.process); err != nil {
+		return nil, err
+	}
+	at, n := uint32(in.stack[0]>>32), uint32(in.stack[0])
+	if n == 0 {
+		return nil, nil
+	}
+	if most := 4*len(bytes) + 1<<20; int64(n) > int64(most) {
+		return nil, badOutput("%d bytes for a batch of %d, more than the limit of %d", n, len(bytes), most)
+	}
+	output, ok := in.memory.Read(at, n)
+	if !ok {
+		return nil, badOutput("%d bytes at address %d, beyond the guest's memory of %d", n, at, in.memory.Size())
+	}
+	return output, nil
+}
+
+// discard ends the instance and gives its memory back.
+func (in *instance) discard() {
+	if in.guest != nil {
+		_ = in.guest.Close(context.Background()) // closing an instance without files cannot fail
+	}
+}

@@ -1,0 +1,89 @@
+package wasm
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// Stats are a module's figures since it was loaded.
+type Stats struct {
+	Records, Emitted, Dropped, Patched, Routed, Failed uint64
+
+	Calls      uint64 // batches given to the guest, halves of a bisected one not counted
+	Traps      uint64 // calls that ended in a trap, or a guest that exited
+	Deadlines  uint64 // calls stopped at their time limit
+	BadOutputs uint64 // calls whose output broke the ABI
+	Bypassed   uint64 // records handled by on_error unseen, as the module kept failing
+	Open       bool   // it is bypassed now
+
+	LogSuppressed uint64        // lines beyond ten a second
+	Instances     int           // in being
+	Memory        int64         // bytes of linear memory each may take
+	Slow          time.Duration // guest CPU of calls longer than about a millisecond
+}
+
+// counters are the module's metrics; they outlive it, as a reload loads it anew.
+type counters struct {
+	records, emitted, dropped, patched, routed, failed *metrics.Counter
+	calls, traps, deadlines, outputs, bypassed         *metrics.Counter
+}
+
+func newCounters(set *metrics.Set, module string) counters {
+	get := func(name, more string) *metrics.Counter {
+		return set.GetOrCreateCounter(fmt.Sprintf("runnel_module_%s{module=%q%s}", name, module, more))
+	}
+	return counters{
+		records:   get("records_total", ""),
+		emitted:   get("emitted_records_total", ""),
+		dropped:   get("dropped_records_total", ""),
+		patched:   get("patched_records_total", ""),
+		routed:    get("routed_records_total", ""),
+		failed:    get("failed_records_total", ""),
+		bypassed:  get("bypassed_records_total", ""),
+		calls:     get("batches_total", ""),
+		traps:     get("failures_total", `,reason="trap"`),
+		deadlines: get("failures_total", `,reason="deadline"`),
+		outputs:   get("failures_total", `,reason="output"`),
+	}
+}
+
+// count adds the outcome of a batch of n records.
+func (c *counters) count(n int, o *Outcome) {
+	c.calls.Inc()
+	c.records.Add(n)
+	c.emitted.Add(o.Emitted)
+	c.patched.Add(o.Patched)
+	c.routed.Add(o.Routed)
+	c.failed.Add(o.Failed)
+	for _, d := range o.Dropped {
+		c.dropped.Add(d.Count)
+	}
+}
+
+// failure counts a call the guest failed.
+func (c *counters) failure(err error) {
+	switch {
+	case errors.As(err, new(errOutput)):
+		c.outputs.Inc()
+	case errors.Is(err, errDeadline):
+		c.deadlines.Inc()
+	default:
+		c.traps.Inc()
+	}
+}
+
+// Stats returns the module's figures. It may be called at any time.
+func (m *Module) Stats() Stats {
+	c := &m.counters
+	return Stats{
+		Records: c.records.Get(), Emitted: c.emitted.Get(), Dropped: c.dropped.Get(),
+		Patched: c.patched.Get(), Routed: c.routed.Get(), Failed: c.failed.Get(),
+		Calls: c.calls.Get(), Traps: c.traps.Get(), Deadlines: c.deadlines.Get(), BadOutputs: c.outputs.Get(),
+		Bypassed: c.bypassed.Get(), Open: m.breaker.open(),
+		LogSuppressed: m.said.suppressed.Load(), Instances: len(m.slots), Memory: m.options.Memory,
+		Slow: time.Duration(m.spent.Load()),
+	}
+}
