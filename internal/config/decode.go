@@ -12,18 +12,32 @@ import (
 // Decode fills into, a pointer, from n and appends to ps whatever does not fit:
 // unknown keys, wrong types, missing keys. What it cannot read keeps its
 // default. If into is Options it then calls its Check. A nil n decodes as an empty mapping would.
-func Decode(n *Node, into any, ps *Problems) {
+func Decode(n *Node, into any, ps *Problems) { DecodeParts(n, ps, into) }
+
+// DecodeParts is Decode of one mapping into several structs, each of which
+// takes the keys that it knows. Check is called on those that are Options.
+func DecodeParts(n *Node, ps *Problems, into ...any) {
 	d := &decoder{problems: ps}
-	v := reflect.ValueOf(into)
-	if v.Kind() != reflect.Pointer || v.IsNil() {
-		panic("bug: config.Decode into something that is no pointer")
+	values := make([]reflect.Value, len(into))
+	for i := range into {
+		v := reflect.ValueOf(into[i])
+		if v.Kind() != reflect.Pointer || v.IsNil() {
+			panic("bug: config.Decode into something that is no pointer")
+		}
+		values[i] = v.Elem()
 	}
 	if n == nil {
 		n = &Node{doc: newDocument("", ".", nil), kind: Map}
 	}
-	d.value(n, v.Elem(), field{})
-	if o, ok := into.(Options); ok {
-		o.Check(n.At(ps))
+	if len(values) == 1 {
+		d.value(n, values[0], field{})
+	} else {
+		d.structure(n, values...)
+	}
+	for i := range into {
+		if o, ok := into[i].(Options); ok {
+			o.Check(n.At(ps))
+		}
 	}
 }
 
@@ -56,8 +70,8 @@ func (d *decoder) value(n *Node, v reflect.Value, f field) {
 	switch t := v.Type(); {
 	case t == typeNode:
 		v.Set(reflect.ValueOf(n))
-	case n.kind == Null && n.raw == "" && t.Kind() != reflect.Slice:
-		if n.Path != "" && n.text == "" && t.Kind() != reflect.Struct && t.Kind() != reflect.Map && t.Kind() != reflect.Pointer {
+	case n.kind == Null && n.raw == "" && t.Kind() != reflect.Struct:
+		if holds := t.Kind(); holds != reflect.Slice && holds != reflect.Map && holds != reflect.Pointer {
 			d.report(n, "has no value; write one, or remove the key")
 		}
 	case t == typeSecret:

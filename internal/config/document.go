@@ -12,10 +12,18 @@ import (
 type document struct {
 	name, dir string
 	lines     []string
+	root      *Node
 	reported  map[string]bool // key paths that decoding has reported
 	hidden    []place         // secrets written out, kept out of excerpts
 	expanded  []expansion     // what came from the environment
+	secrets   []found         // what was read while decoding
 	nodes     int             // built so far, aliases counted each time
+}
+
+// found is a secret that was read, so that Digest sees when it changes.
+type found struct {
+	path string
+	hash [32]byte
 }
 
 // expansion is one ${NAME} and what it stood for.

@@ -7,6 +7,8 @@ package config
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -180,6 +182,22 @@ func (n *Node) JSON() ([]byte, error) {
 		return nil, fmt.Errorf("%s: %w", n.Path, err)
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
+}
+
+// Digest changes when the subtree does, or a secret that was decoded from it.
+func (n *Node) Digest() string {
+	h := sha256.New()
+	b, err := n.JSON()
+	if err != nil {
+		b = []byte(err.Error()) // it has the number that JSON cannot write
+	}
+	h.Write(b)
+	for _, s := range n.doc.secrets {
+		if strings.HasPrefix(s.path, n.Path) {
+			h.Write(s.hash[:])
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // plain turns the subtree into what encoding/json writes.

@@ -108,6 +108,7 @@ func parse(name, dir string, src []byte, lookup func(string) (string, bool)) (ro
 		return syntax(place{at.Line, at.Column, 1}, "a second document begins here; write one document, without ---")
 	}
 	root = b.root(body)
+	d.root = root
 	ps.sort()
 	return root, ps
 }

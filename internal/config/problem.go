@@ -95,6 +95,26 @@ func (n *Node) At(ps *Problems) *At { return &At{n, n.Path, ps} }
 // Node returns the node that problems are reported at.
 func (a *At) Node() *Node { return a.node }
 
+// Path returns the key path that problems are reported under.
+func (a *At) Path() string { return a.path }
+
+// Root returns the whole file.
+func (a *At) Root() *Node { return a.node.doc.root }
+
+// To returns the same place with another list to report to.
+func (a *At) To(ps *Problems) *At { return &At{a.node, a.path, ps} }
+
+// KeyAt returns where to report problems of a key itself, rather than of its value.
+func (n *Node) KeyAt(ps *Problems, name string) *At {
+	for i := range n.entries {
+		if e := &n.entries[i]; n.kind == Map && e.key == name {
+			key := &Node{File: n.File, Path: joinPath(n.Path, name), doc: n.doc, place: e.place, kind: Text, raw: name, text: name}
+			return key.At(ps)
+		}
+	}
+	return n.At(ps).Key(name)
+}
+
 // Key returns the value under key, or the node itself where the key is absent.
 func (a *At) Key(name string) *At {
 	if n := a.node.Key(name); n != nil && a.path == a.node.Path {

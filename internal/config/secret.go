@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -92,6 +93,10 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte("***"), nil }
 
 // decodeSecret reads {file: PATH}, {env: NAME} or, where allowed, a text.
 func (d *decoder) decodeSecret(n *Node, into *Secret, literal bool) {
+	if n.kind == Null && n.raw == "" {
+		d.report(n, "has no value; write {file: PATH} or {env: NAME}, or remove the key")
+		return
+	}
 	if n.kind != Map && n.kind != List && literal {
 		*into = Secret{text: n.text, literal: true}
 		return
@@ -116,9 +121,12 @@ func (d *decoder) decodeSecret(n *Node, into *Secret, literal bool) {
 			return
 		}
 	}
-	if _, err := into.Read(); err != nil {
+	value, err := into.Read()
+	if err != nil {
 		d.report(given, "%v", err)
+		return
 	}
+	n.doc.secrets = append(n.doc.secrets, found{n.Path, sha256.Sum256([]byte(value))})
 }
 
 func secretRemedy(n *Node) string {

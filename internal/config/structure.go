@@ -8,6 +8,7 @@ import (
 // field is one key that a struct knows.
 type field struct {
 	key      string
+	part     int // which of several structs has it
 	index    []int
 	typ      reflect.Type
 	required bool
@@ -38,13 +39,22 @@ func fieldsOf(t reflect.Type) []field {
 	return fields
 }
 
-// structure decodes a mapping into a struct.
-func (d *decoder) structure(n *Node, v reflect.Value) {
+// structure decodes a mapping into a struct, or into several that share it.
+func (d *decoder) structure(n *Node, parts ...reflect.Value) {
+	var fields []field
+	for i, part := range parts {
+		for _, f := range fieldsOf(part.Type()) {
+			f.part = i
+			fields = append(fields, f)
+		}
+	}
+	if n.kind == Null {
+		n = &Node{File: n.File, Path: n.Path, doc: n.doc, place: n.place, holder: n.holder, kind: Map}
+	}
 	if n.kind != Map {
-		d.wrong(n, "a mapping with the keys "+strings.Join(keysOf(fieldsOf(v.Type())), ", "))
+		d.wrong(n, "a mapping with the keys "+strings.Join(keysOf(fields), ", "))
 		return
 	}
-	fields := fieldsOf(v.Type())
 	for i := range n.entries {
 		e := &n.entries[i]
 		f := lookup(fields, e.key)
@@ -52,7 +62,7 @@ func (d *decoder) structure(n *Node, v reflect.Value) {
 			d.unknown(n, e, fields)
 			continue
 		}
-		d.value(e.value, v.FieldByIndex(f.index), *f)
+		d.value(e.value, parts[f.part].FieldByIndex(f.index), *f)
 	}
 	for _, f := range fields {
 		if !f.required {

@@ -1,0 +1,256 @@
+package agent
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/runnel-log/runnel/agent/inputs"
+	"github.com/runnel-log/runnel/forwarders"
+	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/internal/expression"
+	"github.com/runnel-log/runnel/wasm"
+)
+
+// common is what every input and forwarder has besides its kind's own keys.
+type common struct {
+	Type string `yaml:"type"`
+}
+
+// kindOf finds the kind that a section names with its key type.
+func kindOf[K any](l *loader, n *config.Node, kinds []K, name func(K) string) (kind K, ok bool) {
+	names := make([]string, len(kinds))
+	for i, k := range kinds {
+		names[i] = name(k)
+	}
+	at := n.At(&l.problems)
+	given := n.Key("type")
+	if n.Kind() != config.Map {
+		at.Problemf("is %s; write {type: %s, …}", n.Kind(), names[0])
+		return kind, false
+	}
+	if given == nil || given.Kind() == config.Null {
+		at.Key("type").Problemf("is missing; write type: and one of %s", config.Choices(names))
+		return kind, false
+	}
+	text, _ := given.Text()
+	if i := slices.Index(names, text); i >= 0 {
+		return kinds[i], true
+	}
+	given.At(&l.problems).Problemf("%q is not a kind in this binary; write %s", text, config.Choices(names))
+	return kind, false
+}
+
+func (l *loader) inputs(section *config.Node) {
+	l.section(section, "inputs: {NAME: {type: syslog}}", func(name string, n *config.Node) {
+		l.named(section, name)
+		kind, ok := kindOf(l, n, l.kinds.Inputs, func(k inputs.Kind) string { return k.Name })
+		if !ok {
+			return
+		}
+		options := kind.Options()
+		config.DecodeParts(n, &l.problems, &common{}, options)
+		addresses := n.Key("listen")
+		if addresses != nil && addresses.Kind() == config.List {
+			for _, a := range addresses.Items() {
+				text, _ := a.Text()
+				l.takeURL(a.At(&l.problems), text)
+			}
+		} else if addresses != nil {
+			text, _ := addresses.Text()
+			l.takeURL(addresses.At(&l.problems), text)
+		}
+		l.config.Inputs = append(l.config.Inputs, InputConfig{Name: name, Kind: kind, Options: options, Digest: n.Digest()})
+	})
+}
+
+// moduleSection is one module.
+type moduleSection struct {
+	File    string          `yaml:"file" required:"true"`
+	Config  *config.Node    `yaml:"config"`
+	Memory  config.Bytes    `yaml:"memory"`
+	Time    config.Duration `yaml:"time"`
+	OnError string          `yaml:"on_error" oneof:"keep drop dead_letter"`
+}
+
+var onError = map[string]wasm.OnError{"keep": wasm.Keep, "drop": wasm.Drop, "dead_letter": wasm.DeadLetter}
+
+// wasmPage is what linear memory is counted in.
+const wasmPage = 64 << 10
+
+func (l *loader) modules(section *config.Node) {
+	l.section(section, "modules: {NAME: {file: FILE.wasm}}", func(name string, n *config.Node) {
+		l.named(section, name)
+		s := moduleSection{Memory: wasm.DefaultMemory, Time: wasm.DefaultTime, OnError: "keep"}
+		config.Decode(n, &s, &l.problems)
+		at := n.At(&l.problems)
+		if s.Memory < wasmPage || s.Memory > 1<<30 || s.Memory%wasmPage != 0 {
+			at.Key("memory").Problemf("%s is no size for a module's memory; write a multiple of 64KiB up to 1GiB", s.Memory)
+		}
+		if s.Time < time.Millisecond || s.Time > time.Minute {
+			at.Key("time").Problemf("%s is no time for a batch; write 1ms to 1m", config.FormatDuration(s.Time))
+		}
+		m := ModuleConfig{Name: name, at: at, Options: wasm.Options{Name: name, File: at.File(s.File), Config: []byte("{}"),
+			Memory: int64(s.Memory), Time: s.Time, OnError: onError[s.OnError]}}
+		if s.Config != nil && s.Config.Kind() != config.Null {
+			b, err := s.Config.JSON()
+			if err != nil {
+				at.Key("config").Problemf("%v", err)
+			}
+			m.Options.Config = b
+		}
+		if s.File != "" {
+			m.Digest = n.Digest() + l.fileDigest(at.Key("file"), m.Options.File)
+		}
+		l.config.Modules = append(l.config.Modules, m)
+	})
+}
+
+// maxModule is more than any module that wasm would load.
+const maxModule = 64 << 20
+
+// fileDigest hashes a module's file, so that a new build of it is a change.
+func (l *loader) fileDigest(at *config.At, path string) string {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		at.Problemf("%s does not exist; build it with runnel module build, or write where it is", absolute(path))
+		return ""
+	case err != nil:
+		at.Problemf("%v", err)
+		return ""
+	case !info.Mode().IsRegular():
+		at.Problemf("%s is no file; write the path of a .wasm file", absolute(path))
+		return ""
+	case info.Size() > maxModule:
+		at.Problemf("%s has %s; a module has at most %s", absolute(path), config.Bytes(info.Size()), config.Bytes(maxModule))
+		return ""
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		at.Problemf("%v", err)
+		return ""
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// forwarderSection is what every forwarder has besides its kind's own keys.
+type forwarderSection struct {
+	common `yaml:",inline"`
+	From   []string     `yaml:"from" required:"true"`
+	Where  *config.Node `yaml:"where"`
+	Start  string       `yaml:"start" oneof:"oldest end"`
+}
+
+func (l *loader) forwarders(section *config.Node) {
+	at := map[string]*config.Node{}
+	l.section(section, "forwarders: {NAME: {type: syslog, from: [app], to: URL}}", func(name string, n *config.Node) {
+		l.named(section, name)
+		kind, ok := kindOf(l, n, l.kinds.Forwarders, func(k forwarders.Kind) string { return k.Name })
+		if !ok {
+			return
+		}
+		s, options := forwarderSection{Start: "oldest"}, kind.Options()
+		config.DecodeParts(n, &l.problems, &s, options)
+		f := ForwarderConfig{Name: name, Kind: kind, Options: options, From: s.From, Start: s.Start, To: destination(n), Digest: n.Digest()}
+		for i, from := range s.From {
+			l.knownStream(n.At(&l.problems).Key("from").Index(i), from)
+		}
+		if where := s.Where; where != nil && where.Kind() != config.Null {
+			f.Where, f.WhereText = l.expression(where, expression.Condition)
+		}
+		at[name] = n
+		l.config.Forwarders = append(l.config.Forwarders, f)
+	})
+	for _, f := range l.config.Forwarders {
+		l.onlyLossy(f, at[f.Name])
+	}
+}
+
+// knownStream reports a stream to forward from that nothing stores into.
+func (l *loader) knownStream(at *config.At, name string) {
+	if name == allStreams || l.config.known[strings.TrimSuffix(name, deadSuffix)] {
+		return
+	}
+	names := make([]string, 0, len(l.config.known))
+	for k := range l.config.known {
+		names = append(names, k)
+	}
+	slices.Sort(names)
+	if near, ok := config.Nearest(name, names); ok {
+		at.Problemf("%q is no stream here; did you mean %s?", name, near)
+		return
+	}
+	at.Problemf("%q is no stream here; write one of %s, or \"*\" for all", name, config.Choices(names))
+}
+
+// onlyLossy reports a forwarder that may lose records unnoticed where a stream
+// has no other, unless the file says that this is accepted.
+func (l *loader) onlyLossy(f ForwarderConfig, n *config.Node) {
+	if lossy, accepted := isLossy(f); !lossy || accepted {
+		return
+	}
+	for _, stream := range l.expanded(f.From) {
+		alone := true
+		for _, other := range l.config.Forwarders {
+			if lossy, _ := isLossy(other); !lossy && slices.Contains(l.expanded(other.From), stream) {
+				alone = false
+			}
+		}
+		if alone {
+			n.At(&l.problems).Key("to").Problemf("loses records without anyone noticing, and stream %q goes nowhere else; use tcp:// or tls://, or write accept_loss: true", stream)
+			return
+		}
+	}
+}
+
+func isLossy(f ForwarderConfig) (lossy, accepted bool) {
+	if o, ok := f.Options.(forwarders.Lossy); ok {
+		return o.Lossy()
+	}
+	return false, false
+}
+
+// expanded puts the streams in place of "*".
+func (l *loader) expanded(from []string) []string {
+	if !slices.Contains(from, allStreams) {
+		return from
+	}
+	var all []string
+	for name := range l.config.known {
+		all = append(all, name)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// destination says where a forwarder sends, without passwords and queries.
+func destination(n *config.Node) string {
+	for _, key := range []string{"to", "url", "path"} {
+		given := n.Key(key)
+		if given == nil {
+			continue
+		}
+		var shown []string
+		items := []*config.Node{given}
+		if given.Kind() == config.List {
+			items = given.Items()
+		}
+		for _, item := range items {
+			text, _ := item.Text()
+			if u, err := url.Parse(text); err == nil {
+				u.User, u.RawQuery, u.Fragment = nil, "", ""
+				shown = append(shown, u.String())
+			}
+		}
+		return strings.Join(shown, ", ")
+	}
+	return ""
+}
