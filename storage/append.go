@@ -1,0 +1,410 @@
+package storage
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/klauspost/compress/s2"
+
+	"github.com/runnel-log/runnel/record"
+)
+
+const (
+	// maxStaged is how many bytes of records may wait for their commit; Append
+	// blocks beyond it.
+	maxStaged = 64 << 20
+	// keepRaw is how many staged bytes keep their uncompressed form for readers
+	// that follow closely; beyond it memory matters more.
+	keepRaw = 12 << 20
+	// mergeBelow is the number of records (and mergeBytes of bytes) from which a
+	// batch becomes a block of its own; smaller ones are put together.
+	mergeBelow = 256
+	mergeBytes = 128 << 10
+	// commitBytes makes a commit come early.
+	commitBytes = 4 << 20
+)
+
+// Receipt is the promise that records are on disk.
+type Receipt struct {
+	done chan struct{}
+	err  error // set before done is closed
+}
+
+// Done is closed when the fate of the records is known.
+func (r *Receipt) Done() <-chan struct{} { return r.done }
+
+// Wait returns nil once the records are on disk, ErrClosed if the store was
+// closed before that, or ctx's error, after which their fate is open.
+func (r *Receipt) Wait(ctx context.Context) error {
+	select {
+	case <-r.done:
+		return r.err
+	default:
+	}
+	select {
+	case <-r.done:
+		return r.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// What a gate does with new records.
+const (
+	gateOpen = iota
+	gateDrops
+	gatePushesBack
+)
+
+// gate is the way into one stream.
+type gate struct {
+	stream  *stream
+	shut    atomic.Uint32 // gateOpen, gateDrops or gatePushesBack
+	onFull  atomic.Uint32 // the policy's OnFull
+	dropped atomic.Uint64 // not yet in stream.dropped
+
+	open *staged // the block that small batches are being put into; guarded by intake.mu
+}
+
+// staged is one block on its way to disk.
+type staged struct {
+	gate  *gate
+	raw   *record.Batch // nil once it is compressed and not wanted any more
+	entry []byte        // room for the header, then the body; nil until compressed
+	codec uint8
+	count int
+	size  int // of the encoded batch
+	times times
+
+	claimed bool           // whoever set it compresses; guarded by intake.mu
+	pressed sync.WaitGroup // done when a claimed block is compressed
+}
+
+// group is everything that goes to disk with one commit.
+type group struct {
+	receipt *Receipt
+	blocks  []*staged
+	open    []*gate // whose open block belongs to this group
+	records int
+	bytes   int
+	hurry   bool
+}
+
+func newGroup() *group { return &group{receipt: &Receipt{done: make(chan struct{})}} }
+
+// intake is where batches wait for the committer.
+type intake struct {
+	mu     sync.Mutex // guards all below, and every gate's open
+	gates  map[string]*gate
+	group  *group
+	bytes  int           // staged and not yet on disk
+	room   chan struct{} // closed and replaced when bytes falls
+	closed bool
+	hard   bool // the disk takes nothing at the moment
+
+	wake chan struct{} // capacity 1: one waking stands for any number
+}
+
+// settled is the receipt of an Append of which nothing is left to store.
+func settled() *Receipt {
+	r := &Receipt{done: make(chan struct{})}
+	close(r.done)
+	return r
+}
+
+// Append takes the batches over, whatever it returns, and stages them for the
+// next commit, all in the same one. The receipt is fulfilled after fsync. hurry
+// says that a sender is blocked on it. Append blocks while 64 MiB wait for the
+// disk. It returns ErrFull, having taken nothing, if a stream is full and
+// pushes back; ctx's error; or ErrClosed. Records of one caller into one stream
+// keep their order.
+func (s *Store) Append(ctx context.Context, batches []StreamBatch, hurry bool) (*Receipt, error) {
+	size := 0
+	for i := range batches {
+		size += batches[i].Records.Size()
+	}
+	var claimed [8]*staged
+	work, receipt, err := s.stage(ctx, batches, size, hurry, claimed[:0])
+	if err != nil || receipt == nil {
+		for i := range batches {
+			batches[i].Records.Release()
+		}
+		if err == nil {
+			receipt = settled()
+		}
+		return receipt, err
+	}
+	// Out of the lock, and while the previous commit is on its way to disk.
+	for _, b := range work {
+		b.press(s.recent.wanted() && s.intake.staged() < keepRaw)
+		b.pressed.Done()
+	}
+	return receipt, nil
+}
+
+func (in *intake) staged() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.bytes
+}
+
+// stage puts the batches in the current group and returns the blocks that the
+// caller has to compress. receipt is nil if nothing was staged.
+func (s *Store) stage(ctx context.Context, batches []StreamBatch, size int, hurry bool, work []*staged) ([]*staged, *Receipt, error) {
+	in := &s.intake
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for {
+		if in.closed {
+			return nil, nil, ErrClosed
+		}
+		if err := s.refused(batches); err != nil {
+			return nil, nil, err
+		}
+		if in.bytes == 0 || in.bytes+size <= maxStaged {
+			break
+		}
+		if in.hard {
+			return nil, nil, s.overflow(batches)
+		}
+		room := in.room
+		in.mu.Unlock()
+		select {
+		case <-room:
+		case <-ctx.Done():
+		}
+		in.mu.Lock()
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+	}
+	g := in.group
+	before := g.bytes
+	for i := range batches {
+		b := &batches[i]
+		gt := in.gates[b.Stream]
+		if n := b.Records.Len(); n == 0 {
+			b.Records.Release()
+		} else if gt.shut.Load() == gateDrops {
+			gt.drop(n)
+			b.Records.Release()
+		} else {
+			work = g.add(gt, b.Records, work)
+		}
+	}
+	if g.bytes == before {
+		if g.records == 0 {
+			r := settled()
+			return nil, r, nil
+		}
+		return work, g.receipt, nil
+	}
+	in.bytes += g.bytes - before
+	if before == 0 || (hurry && !g.hurry) || (before < commitBytes && g.bytes >= commitBytes) {
+		in.signal()
+	}
+	g.hurry = g.hurry || hurry
+	return work, g.receipt, nil
+}
+
+// refused finds each batch's gate and returns ErrFull if one pushes back.
+func (s *Store) refused(batches []StreamBatch) error {
+	for i := range batches {
+		name := batches[i].Stream
+		gt := s.intake.gates[name]
+		if gt == nil {
+			if len(name) == 0 || len(name) > maxName {
+				return ErrStreamName
+			}
+			s.mu.Lock()
+			gt = s.stream(name).gate
+			s.mu.Unlock()
+			s.intake.gates[name] = gt
+		}
+		if gt.shut.Load() == gatePushesBack {
+			return ErrFull
+		}
+	}
+	return nil
+}
+
+// overflow drops what neither the disk nor memory has room for: inputs that
+// cannot bear back-pressure must never stop reading (design.md §2).
+func (s *Store) overflow(batches []StreamBatch) error {
+	for i := range batches {
+		if s.intake.gates[batches[i].Stream].stream.onFull() == PushBack {
+			return ErrFull
+		}
+	}
+	for i := range batches {
+		s.intake.gates[batches[i].Stream].drop(batches[i].Records.Len())
+	}
+	return nil
+}
+
+func (gt *gate) drop(n int) { gt.dropped.Add(uint64(n)) }
+
+func (in *intake) signal() {
+	select {
+	case in.wake <- struct{}{}:
+	default:
+	}
+}
+
+// add stages one batch; a small one is put together with others of its stream,
+// a large one is cut.
+func (g *group) add(gt *gate, b *record.Batch, work []*staged) []*staged {
+	g.records += b.Len()
+	g.bytes += b.Size()
+	if b.Len() < mergeBelow && b.Size() < mergeBytes {
+		return g.merge(gt, b, work)
+	}
+	work = g.close(gt, work)
+	if b.Len() == 1 || (b.Len() <= 2*record.BatchRecords && b.Size() <= 2*record.BatchBytes) {
+		return g.claim(&staged{gate: gt, raw: b}, work)
+	}
+	for from := 0; from < b.Len(); {
+		part := record.NewBatch()
+		to := from
+		for to < b.Len() && !part.Full() {
+			part.AppendView(b.At(to))
+			to++
+		}
+		work, from = g.claim(&staged{gate: gt, raw: part}, work), to
+	}
+	b.Release()
+	return work
+}
+
+// merge puts a small batch into the stream's open block.
+func (g *group) merge(gt *gate, b *record.Batch, work []*staged) []*staged {
+	if gt.open == nil {
+		gt.open = &staged{gate: gt, raw: b}
+		g.blocks = append(g.blocks, gt.open)
+		g.open = append(g.open, gt)
+		return work
+	}
+	to := gt.open.raw
+	if to.Len()+b.Len() > record.BatchRecords || to.Size()+b.Size() > record.BatchBytes {
+		work = g.close(gt, work)
+		return g.merge(gt, b, work)
+	}
+	to.AppendBatch(b, 0, b.Len())
+	b.Release()
+	return work
+}
+
+// close ends the stream's open block; this caller compresses it.
+func (g *group) close(gt *gate, work []*staged) []*staged {
+	if b := gt.open; b != nil {
+		gt.open = nil
+		b.claimed = true
+		b.pressed.Add(1)
+		work = append(work, b)
+	}
+	return work
+}
+
+func (g *group) claim(b *staged, work []*staged) []*staged {
+	b.claimed = true
+	b.pressed.Add(1)
+	g.blocks = append(g.blocks, b)
+	return append(work, b)
+}
+
+// take hands the current group to the committer and begins the next.
+func (in *intake) take() *group {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	g := in.group
+	in.group = newGroup()
+	for _, gt := range g.open {
+		gt.open = nil
+	}
+	return g
+}
+
+// done gives a group's bytes back.
+func (in *intake) done(g *group) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.bytes -= g.bytes
+	close(in.room)
+	in.room = make(chan struct{})
+}
+
+// Memory that compressing uses over and over.
+var (
+	scratch = sync.Pool{New: func() any { return new([]byte) }}
+	entries = sync.Pool{New: func() any { return new([]byte) }}
+)
+
+// press compresses the block behind the room for its header.
+func (b *staged) press(keep bool) {
+	raw := b.raw.Bytes()
+	b.count, b.size, b.times = b.raw.Len(), len(raw), timesOf(b.raw)
+	tmp := scratch.Get().(*[]byte)
+	if need := s2.MaxEncodedLen(len(raw)); cap(*tmp) < need {
+		*tmp = make([]byte, need)
+	}
+	body := s2.Encode((*tmp)[:cap(*tmp)], raw)
+	b.codec = codecS2
+	if len(body) >= len(raw) {
+		b.codec, body = codecNone, raw
+	}
+	room := headerSize(b.gate.stream.name)
+	b.entry = newEntry(room + len(body))
+	copy(b.entry[room:], body)
+	if cap(*tmp) <= 2<<20 {
+		scratch.Put(tmp)
+	}
+	if !keep {
+		b.raw.Release()
+		b.raw = nil
+	}
+}
+
+func newEntry(size int) []byte {
+	p := entries.Get().(*[]byte)
+	if cap(*p) < size {
+		*p = make([]byte, size, (size+16<<10-1)&^(16<<10-1))
+	}
+	return (*p)[:size]
+}
+
+// free gives the block's memory back.
+func (b *staged) free() {
+	if b.raw != nil {
+		b.raw.Release()
+		b.raw = nil
+	}
+	if b.entry != nil && cap(b.entry) <= 1<<20 {
+		entries.Put(&b.entry)
+	}
+}
+
+// paceOf returns how long the group has still to wait for its commit, given
+// how long ago the last one began (design.md §5).
+func (s *Store) paceOf(g *group, since time.Duration) time.Duration {
+	const (
+		hurried = 10 * time.Millisecond
+		loaded  = 20 * time.Millisecond
+		relaxed = 250 * time.Millisecond
+		busy    = 5000 // records a second from which load counts
+	)
+	switch {
+	case g.bytes >= commitBytes:
+		return 0
+	case s.options.CommitEvery > 0:
+		return s.options.CommitEvery - since
+	case g.hurry:
+		return hurried - since
+	case since < loaded:
+		return loaded - since
+	case since >= relaxed || g.records >= int(busy*since/time.Second):
+		return 0
+	}
+	return min(loaded, relaxed-since) // look again: load may have come up
+}

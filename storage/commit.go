@@ -1,0 +1,341 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+const (
+	// cursorPatience is how long a cursor that moved waits for a commit to travel with.
+	cursorPatience = time.Second
+	// maxEntries ends a segment of many small entries early: a quiet host makes a
+	// block of a line every 250 ms, and only sealed segments can be tidied.
+	maxEntries = 8192
+	// retryEvery is how often a disk that refuses is tried again.
+	retryEvery = 250 * time.Millisecond
+)
+
+// runCommitter is the one goroutine that writes to segments. It is pinned to
+// its thread, so that tests which count system calls by thread can name it.
+func (s *Store) runCommitter() {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	debug.SetPanicOnFault(true)
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var last time.Time // when the last commit began
+	for {
+		wait, closing := s.due(time.Since(last))
+		if wait <= 0 || closing {
+			last = time.Now()
+			s.commit(s.intake.take())
+			if closing {
+				return
+			}
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-s.intake.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// due returns how long to wait for the next commit, and whether it is the last.
+func (s *Store) due(since time.Duration) (wait time.Duration, closing bool) {
+	in := &s.intake
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	switch {
+	case in.closed:
+		return 0, true
+	case in.group.records > 0:
+		return s.paceOf(in.group, since), false
+	}
+	if at := s.dirtySince.Load(); at != 0 {
+		return cursorPatience - time.Since(time.Unix(0, at)), false
+	}
+	return time.Duration(math.MaxInt64), false
+}
+
+// commit brings a group to disk, however long that takes, and fulfils its receipt.
+func (s *Store) commit(g *group) {
+	for _, b := range g.blocks {
+		if b.claimed {
+			b.pressed.Wait()
+		} else {
+			b.press(s.recent.wanted())
+		}
+	}
+	g.receipt.err = s.persist(g)
+	for _, b := range g.blocks {
+		if g.receipt.err == nil {
+			s.metrics.bytes.Add(len(b.entry))
+		}
+		b.free()
+	}
+	s.intake.done(g)
+	close(g.receipt.done)
+}
+
+// persist writes g until the disk takes it. A store that is being closed tries
+// once more and gives up.
+func (s *Store) persist(g *group) error {
+	for attempt := 0; ; attempt++ {
+		begun := time.Now()
+		err := s.write(g)
+		if err == nil {
+			s.metrics.commits.Inc()
+			s.metrics.commitSeconds.Update(time.Since(begun).Seconds())
+			if attempt > 0 {
+				s.disk(false)
+				s.events.commitRecovered(attempt, s.active.path)
+			}
+			return nil
+		}
+		if errors.Is(err, errNothing) {
+			return nil
+		}
+		s.metrics.commitErrors.Inc()
+		s.events.commitFailed(err, attempt)
+		full := isFull(err)
+		if !full || !s.untouched(err) {
+			s.suspect = true
+		}
+		if full {
+			s.disk(true)
+			s.makeRoom()
+		}
+		if attempt == 0 && !full {
+			continue
+		}
+		if s.closing.Load() {
+			return fmt.Errorf("%w: %w", ErrClosed, err)
+		}
+		select {
+		case <-time.After(retryEvery):
+		case <-s.closed:
+		}
+	}
+}
+
+// isFull reports whether the disk, or a quota on it, has no room.
+func isFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) ||
+		// bbolt does not wrap the error of growing its file.
+		strings.Contains(err.Error(), syscall.ENOSPC.Error()) || strings.Contains(err.Error(), syscall.EDQUOT.Error())
+}
+
+// untouched reports whether a failed commit surely left the segment as it was:
+// a page could not be written, so no meta page names the pages that were.
+func (s *Store) untouched(err error) bool {
+	var path *os.PathError
+	return errors.As(err, &path)
+}
+
+// disk notes whether the disk takes data.
+func (s *Store) disk(refuses bool) {
+	s.intake.mu.Lock()
+	was := s.intake.hard
+	s.intake.hard = refuses
+	if was != refuses { // let those who wait for room look again
+		close(s.intake.room)
+		s.intake.room = make(chan struct{})
+	}
+	s.intake.mu.Unlock()
+	if was == refuses {
+		return
+	}
+	if refuses {
+		s.events.diskFull()
+	} else {
+		s.events.diskResumed()
+	}
+	s.mu.Lock()
+	s.hard = refuses
+	s.setGates()
+	s.mu.Unlock()
+}
+
+// errNothing: there was neither a record nor a state to commit.
+var errNothing = errors.New("nothing to commit")
+
+// write makes one transaction of the group's blocks and the state that moved.
+// When it returns nil they are on disk and visible.
+func (s *Store) write(g *group) error {
+	if err := s.readySegment(); err != nil {
+		return err
+	}
+	s.dirtySince.Store(0) // before looking: what moves from here on sets it again
+	s.mu.RLock()
+	state := s.dirtyChanges()
+	s.mu.RUnlock()
+	if len(g.blocks) == 0 && len(state) == 0 {
+		return errNothing
+	}
+	seg := s.active
+	arrival := s.arrivalNow()
+	sequence := s.sequence
+	heads := make([]head, len(g.blocks))
+	for _, b := range g.blocks {
+		b.gate.stream.coming = 0
+	}
+	for i, b := range g.blocks {
+		st := b.gate.stream
+		if st.coming == 0 {
+			st.coming = st.next // only the committer moves next
+		}
+		h := header{kind: kindRecords, codec: b.codec, sequence: sequence, first: st.coming, count: uint32(b.count),
+			rawLen: uint32(b.size), epoch: s.identity.epoch, times: b.times, arrival: arrival}
+		seal(b.entry, &h, st.name)
+		heads[i] = h.head(seg, len(b.entry))
+		st.coming += uint64(b.count)
+		sequence++
+	}
+	var stateEntry []byte
+	if len(state) > 0 {
+		stateEntry = make([]byte, headerSize("")+len(state))
+		copy(stateEntry[headerSize(""):], state)
+		seal(stateEntry, &header{kind: kindState, sequence: sequence, rawLen: uint32(len(state)), epoch: s.identity.epoch, arrival: arrival}, "")
+		sequence++
+	}
+	err := guarded(func() error { return s.transact(seg, g, stateEntry) })
+	if err != nil {
+		if len(state) > 0 {
+			s.touched()
+		}
+		return err
+	}
+	s.publish(g, heads, state, sequence)
+	return nil
+}
+
+// transact is the bbolt transaction of one commit.
+func (s *Store) transact(seg *segment, g *group, stateEntry []byte) (err error) {
+	tx, err := seg.db.Begin(true)
+	if err != nil {
+		return err
+	}
+	// Harmless after Commit; needed when bbolt panics over a damaged page, or its
+	// lock would stay taken.
+	defer func() { _ = guarded(tx.Rollback) }()
+	seg.size.Store(tx.Size())
+	log := tx.Bucket(bucketLog)
+	log.FillPercent = 1 // keys only ever come at the end
+	sequence := s.sequence
+	keys := make([]byte, 0, 8*(len(g.blocks)+1))
+	put := func(entry []byte) error {
+		key := sequenceKey(sequence)
+		keys = append(keys, key[:]...)
+		sequence++
+		return log.Put(keys[len(keys)-8:], entry)
+	}
+	for _, b := range g.blocks {
+		if err := put(b.entry); err != nil {
+			return err
+		}
+	}
+	if stateEntry != nil {
+		if err := put(stateEntry); err != nil {
+			return err
+		}
+	}
+	return s.commitTx(tx)
+}
+
+// publish makes a commit visible.
+func (s *Store) publish(g *group, heads []head, state []byte, sequence uint64) {
+	s.mu.Lock()
+	for i, b := range g.blocks {
+		b.gate.stream.add(s.active, heads[i])
+		b.gate.stream.counter.Add(b.count)
+	}
+	if len(state) > 0 {
+		s.settle(state)
+	}
+	s.sequence = sequence
+	s.active.last = sequence - 1
+	for i, b := range g.blocks {
+		if i == 0 || g.blocks[i-1].gate != b.gate {
+			s.trim(b.gate.stream)
+		}
+	}
+	s.trimTotal()
+	s.setGates()
+	changed := s.changed
+	s.changed = make(chan struct{})
+	s.mu.Unlock()
+	for i, b := range g.blocks {
+		if b.raw != nil {
+			s.recent.add(b.gate.stream, heads[i].first, b.raw)
+			b.raw = nil
+		}
+	}
+	close(changed)
+}
+
+// arrivalNow is the clock of this store: the wall clock, except that it never
+// goes back. Only the committer calls it.
+func (s *Store) arrivalNow() int64 {
+	s.arrival = max(s.arrival, s.options.Now().UnixNano())
+	return s.arrival
+}
+
+// readySegment makes sure that there is a segment to write to: a new one when
+// the last is full, and a replacement when the outcome of a commit is unknown.
+// Then the page cache may claim what the disk does not have, so nothing more
+// goes into that file, and the same sequences are written to the new one,
+// whose higher base or generation wins (docs/format/storage.md "Replacement").
+func (s *Store) readySegment() error {
+	old := s.active
+	if !s.suspect && old.size.Load() < s.options.SegmentSize && s.sequence-old.base < maxEntries && !s.rotate.Load() {
+		return nil
+	}
+	if old.last < old.base && !s.suspect {
+		s.rotate.Store(false)
+		return nil
+	}
+	generation := uint32(0)
+	if s.suspect {
+		generation = old.generation + 1
+	}
+	g, err := createSegment(s.dir.segments(), s.sequence, generation, s.options.SegmentSize)
+	if err != nil {
+		if !s.suspect && isFull(err) {
+			return nil // the old one may still have room inside
+		}
+		return fmt.Errorf("create segment: %w", err)
+	}
+	s.mu.Lock()
+	old.sealed = true
+	if old.last >= old.base {
+		if !s.suspect {
+			s.toIndex = append(s.toIndex, old)
+		}
+	} else {
+		old.closed = true
+		s.dead = append(s.dead, old)
+		s.segments = s.segments[:len(s.segments)-1]
+	}
+	s.segments = append(s.segments, g)
+	s.active = g
+	s.mu.Unlock()
+	s.events.segmentBegun(g.path, s.suspect)
+	s.suspect = false
+	s.rotate.Store(false)
+	s.nudge()
+	return nil
+}
+
+// transactCommit is commitTx outside tests.
+func transactCommit(tx *bbolt.Tx) error { return tx.Commit() }

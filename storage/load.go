@@ -1,0 +1,273 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"go.etcd.io/bbolt"
+)
+
+// load reads what is in the directory: identity, checkpoint, segments and the
+// state entries behind the checkpoint.
+func (s *Store) load() error {
+	id, fresh, err := s.dir.loadIdentity()
+	identityLost := errors.Is(err, errDamaged)
+	if identityLost {
+		s.events.identityDamaged(err)
+	} else if err != nil {
+		return err
+	}
+	s.identity = id
+	names, err := s.segmentNames()
+	if err != nil {
+		return err
+	}
+	forked, err := s.loadState(identityLost, len(names) > 0)
+	if err != nil {
+		return err
+	}
+	lost, err := s.openSegments(names)
+	if err != nil {
+		return err
+	}
+	for _, g := range s.segments {
+		// Before anyone is answered: what an earlier process left in the page
+		// cache is not on disk yet.
+		if err := g.sync(); err != nil && !g.sealed {
+			return fmt.Errorf("%s: %w", g.path, err)
+		}
+	}
+	s.replay()
+	if forked = forked || lost; forked && !fresh {
+		s.identity.epoch++
+		s.events.epochBegun(s.identity.epoch)
+	}
+	if forked || identityLost {
+		if err := s.dir.saveIdentity(s.identity); err != nil {
+			return err
+		}
+	}
+	return s.openActive()
+}
+
+// segmentNames lists the segment files by base and generation, and removes
+// what an interrupted creation left.
+func (s *Store) segmentNames() ([]string, error) {
+	files, err := os.ReadDir(s.dir.segments())
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, f := range files {
+		path := filepath.Join(s.dir.segments(), f.Name())
+		if strings.HasSuffix(f.Name(), temporary) {
+			_ = os.Remove(path)
+		} else if _, _, ok := parseSegmentName(f.Name()); ok {
+			names = append(names, path)
+		}
+	}
+	return names, nil // ReadDir sorts, and so do the names
+}
+
+// loadState opens state.db. A damaged one is set aside: the entries that are
+// still in segments bring back what they can, and a new epoch begins.
+func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) {
+	path := s.dir.checkpoint()
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && segments {
+		forked = true
+	}
+	s.checkpointDB, err = openCheckpoint(path)
+	if err == nil {
+		s.checkpointed, err = s.loadCheckpoint()
+	}
+	if errors.Is(err, errDamaged) {
+		s.events.checkpointDamaged(path, err)
+		if s.checkpointDB != nil {
+			_ = guarded(s.checkpointDB.Close)
+		}
+		if err := s.dir.setAside(path); err != nil {
+			return true, err
+		}
+		clear(s.cursors)
+		clear(s.others)
+		clear(s.streams)
+		s.checkpointed, forked = 0, true
+		s.checkpointDB, err = openCheckpoint(path)
+	}
+	if err != nil {
+		return forked, err
+	}
+	if identityLost {
+		forked = s.recoverIdentity() || forked
+	}
+	return forked, nil
+}
+
+// recoverIdentity takes the identity from the checkpoint; if that has none
+// either, a new agent begins.
+func (s *Store) recoverIdentity() (forked bool) {
+	_ = guarded(func() error {
+		return s.checkpointDB.View(func(tx *bbolt.Tx) error {
+			if meta := tx.Bucket(bucketMeta); meta != nil {
+				if v := meta.Get(keyAgent); len(v) == 20 {
+					copy(s.identity.agent[:], v)
+					s.identity.epoch = binary.BigEndian.Uint32(v[16:])
+				}
+			}
+			return nil
+		})
+	})
+	if s.identity.epoch == 0 {
+		s.identity = newIdentity()
+		return true
+	}
+	return false
+}
+
+// openSegments opens the files that count. lost reports that the newest could
+// not be read, and with it perhaps the newest state.
+func (s *Store) openSegments(names []string) (lost bool, err error) {
+	for i, path := range slices.Backward(names) {
+		newest := i == len(names)-1
+		base, generation, _ := parseSegmentName(path)
+		if by := s.superseding(base, generation); by != nil {
+			if by.base == base || by.end >= base {
+				_ = os.Remove(path)
+				continue
+			}
+		}
+		g, err := openSegment(path, s.options.SegmentSize, !newest)
+		if errors.Is(err, errDamaged) {
+			s.events.segmentDamaged(path, err)
+			s.metrics.damaged.Inc()
+			if err := s.dir.setAside(path); err != nil {
+				return lost, err
+			}
+			lost = lost || newest
+			continue
+		}
+		if err != nil {
+			return lost, err
+		}
+		s.supersede(g)
+		s.segments = slices.Insert(s.segments, 0, g)
+	}
+	return lost, nil
+}
+
+// superseding returns an open segment of a higher generation that stands for
+// the sequences from base on.
+func (s *Store) superseding(base uint64, generation uint32) *segment {
+	for _, g := range s.segments {
+		if g.generation > generation && (g.base == base || (g.base < base && base <= g.end)) {
+			return g
+		}
+	}
+	return nil
+}
+
+// supersede drops the segments that a rewritten one, just opened, stands for:
+// a crash came between its rename and their removal.
+func (s *Store) supersede(by *segment) {
+	if by.end == 0 {
+		return
+	}
+	s.segments = slices.DeleteFunc(s.segments, func(g *segment) bool {
+		gone := g.generation < by.generation && by.base <= g.base && g.base <= by.end
+		if gone {
+			_ = g.unlink()
+		}
+		return gone
+	})
+}
+
+// replay builds the index and applies the state behind the checkpoint. An
+// entry at or beyond the next segment's base does not count: the outcome of
+// its commit was unknown, and the next segment has it.
+func (s *Store) replay() {
+	for i, g := range s.segments {
+		end := uint64(math.MaxUint64)
+		if i+1 < len(s.segments) {
+			end = s.segments[i+1].base
+		}
+		x, ok := segmentIndex{}, false
+		if g.sealed {
+			x, ok = g.indexed()
+			ok = ok && x.last <= s.checkpointed
+		}
+		if !ok {
+			var damaged int
+			var err error
+			x, damaged, err = g.rebuild(func(sequence uint64, _ header, body []byte) {
+				if sequence > s.checkpointed && sequence < end {
+					_ = parseChanges(body, s.apply)
+				}
+			})
+			if damaged > 0 || err != nil {
+				s.metrics.damaged.Add(max(damaged, 1))
+				s.events.segmentPartlyDamaged(g.path, damaged, err)
+				g.sealed = true // nothing more goes into it
+			}
+		}
+		g.last = max(g.last, min(x.last, end-1))
+		s.adopt(g, &x, end)
+	}
+	for key, c := range s.cursors {
+		// A cursor beyond the end would wait for offsets that come a second time.
+		st := s.stream(key.stream)
+		st.next = max(st.next, c.next)
+	}
+}
+
+// adopt adds a segment's blocks to the index, except those that retention had
+// taken.
+func (s *Store) adopt(g *segment, x *segmentIndex, end uint64) {
+	for name, heads := range x.streams {
+		st := s.stream(name)
+		next := st.first
+		if last := st.newest(); last != nil {
+			next = last.next()
+		}
+		for _, h := range heads {
+			if g.base+uint64(h.sequence) >= end || h.first < next {
+				continue
+			}
+			st.add(g, h)
+			next = h.next()
+			s.arrival = max(s.arrival, h.arrival)
+		}
+	}
+}
+
+// openActive picks or makes the segment that the committer appends to.
+func (s *Store) openActive() error {
+	s.sequence = s.checkpointed + 1
+	for _, g := range s.segments {
+		s.sequence = max(s.sequence, g.last+1)
+	}
+	s.latest = s.arrival
+	if n := len(s.segments); n > 0 && !s.segments[n-1].sealed && s.segments[n-1].end == 0 {
+		s.active = s.segments[n-1]
+		return nil
+	}
+	generation := uint32(0)
+	if n := len(s.segments); n > 0 && s.segments[n-1].base >= s.sequence {
+		s.sequence = s.segments[n-1].base + 1
+	}
+	g, err := createSegment(s.dir.segments(), s.sequence, generation, s.options.SegmentSize)
+	if err != nil {
+		return err
+	}
+	if n := len(s.segments); n > 0 {
+		s.segments[n-1].sealed = true
+	}
+	s.segments = append(s.segments, g)
+	s.active = g
+	return nil
+}

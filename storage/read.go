@@ -1,0 +1,269 @@
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/runnel-log/runnel/record"
+)
+
+// Head is what is known of a block without reading it.
+type Head struct {
+	First, Next              uint64 // offsets of its first record, and of the first after it
+	MinTime, MaxTime         int64  // of the events, or of receipt where none was stated; nanoseconds since 1970 UTC
+	MinReceived, MaxReceived int64  // by the first runnel that had them
+	Arrival                  int64  // in this store; never goes back within a stream
+	Bytes                    int    // on disk
+	RawBytes                 int    // as a batch
+}
+
+// StreamInfo describes one stream.
+type StreamInfo struct {
+	Name                           string
+	First, Next                    uint64 // offsets: the lowest still here, and the one to come; the first record of a stream is 1
+	Records                        uint64 // here now
+	Bytes, RawBytes                int64  // on disk, and as batches
+	OldestReceived, NewestReceived int64  // nanoseconds since 1970 UTC; 0 when empty
+	Expired                        uint64 // taken by retention before some cursor had them
+	Dropped                        uint64 // not taken because the stream was full
+}
+
+// Cursor is how far one reader has got in one stream.
+type Cursor struct {
+	Name, Stream string
+	Next         uint64 // the offset it wants next
+	Expired      uint64 // records that retention took before this reader had them
+}
+
+// blocks is memory for entries that are read, checked and decoded.
+var blocks = sync.Pool{New: func() any { return new([]byte) }}
+
+// Read fills b with the whole block that holds offset at, or the next one
+// after it when retention has taken it, and returns the offset of b's first
+// record. It returns io.EOF, and leaves b alone, at the end of the stream. A
+// block that fails its checks is counted and skipped.
+func (s *Store) Read(stream string, at uint64, b *record.Batch) (first uint64, err error) {
+	for tries := 0; ; {
+		s.mu.RLock()
+		st := s.streams[stream]
+		if st == nil {
+			s.mu.RUnlock()
+			return 0, io.EOF
+		}
+		r, i, ok := st.find(at)
+		if !ok {
+			s.mu.RUnlock()
+			return 0, io.EOF
+		}
+		h, seg := r.heads[i], r.seg
+		s.mu.RUnlock()
+		if s.recent.copyTo(st, h.first, b) && b.Len() == int(h.count) {
+			return h.first, nil
+		}
+		sequence := seg.base + uint64(h.sequence)
+		if err = s.readBlock(seg, st.name, sequence, h.first, b); err == nil {
+			return h.first, nil
+		}
+		if s.closing.Load() {
+			return 0, ErrClosed
+		}
+		// The block may have been merged, rewritten or trimmed in between: look again.
+		if tries++; tries < 3 && (errors.Is(err, errMissing) || s.moved(stream, at, seg, sequence)) {
+			continue
+		}
+		s.damaged(seg, stream, &h, err)
+		at, tries = h.next(), 0
+	}
+}
+
+// moved reports whether the block that holds at is no longer where it was.
+func (s *Store) moved(stream string, at uint64, seg *segment, sequence uint64) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	st := s.streams[stream]
+	r, i, ok := st.find(at)
+	return !ok || r.seg != seg || r.seg.base+uint64(r.heads[i].sequence) != sequence
+}
+
+// readBlock reads one block from its file and checks everything.
+func (s *Store) readBlock(seg *segment, stream string, sequence, first uint64, b *record.Batch) error {
+	buf := blocks.Get().(*[]byte)
+	defer func() {
+		if cap(*buf) <= 1<<20 {
+			blocks.Put(buf)
+		}
+	}()
+	entry, err := seg.read(sequence, (*buf)[:0])
+	if err != nil {
+		return err
+	}
+	*buf = entry
+	h, body, err := open(entry, sequence)
+	if err != nil {
+		return err
+	}
+	if h.kind != kindRecords || h.first != first || string(h.stream) != stream {
+		return errDamaged
+	}
+	return decodeRecords(&h, body, b)
+}
+
+// damaged counts a block that cannot be served, once.
+func (s *Store) damaged(seg *segment, stream string, h *head, err error) {
+	key := seg.base + uint64(h.sequence)
+	s.mu.Lock()
+	seen := s.damage[key]
+	s.damage[key] = true
+	s.mu.Unlock()
+	if !seen {
+		s.metrics.damaged.Inc()
+		s.events.blockDamaged(seg.path, stream, h.first, h.next(), err)
+	}
+}
+
+// Head returns what is known of the block that Read would give.
+func (s *Store) Head(stream string, at uint64) (Head, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	st := s.streams[stream]
+	if st == nil {
+		return Head{}, false
+	}
+	r, i, ok := st.find(at)
+	if !ok {
+		return Head{}, false
+	}
+	h := &r.heads[i]
+	return Head{h.first, h.next(), h.minTime, h.maxTime, h.minReceived, h.maxReceived, h.arrival, int(h.size), int(h.raw)}, true
+}
+
+// Seek returns the offset of the first block that was stored at or after that
+// time, by this store's own clock, which never goes back; the stream's next
+// offset if there is none.
+func (s *Store) Seek(stream string, received time.Time) uint64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	st := s.streams[stream]
+	if st == nil {
+		return 1
+	}
+	at := received.UnixNano()
+	return st.seek(func(h *head) bool { return h.arrival >= at })
+}
+
+// Wait returns once the stream has a record beyond offset after-1, that is
+// when its next offset is greater than after; or with ctx's error, or ErrClosed.
+func (s *Store) Wait(ctx context.Context, stream string, after uint64) error {
+	for {
+		s.mu.RLock()
+		st, changed := s.streams[stream], s.changed
+		reached := st != nil && st.next > after
+		s.mu.RUnlock()
+		if reached {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-s.closed:
+			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Changed returns a channel that is closed at the next commit that brings
+// records or state.
+func (s *Store) Changed() <-chan struct{} {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.changed
+}
+
+// Streams describes every stream, by name.
+func (s *Store) Streams() []StreamInfo {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	infos := make([]StreamInfo, 0, len(s.streams))
+	for _, st := range s.streams {
+		info := StreamInfo{Name: st.name, First: st.first, Next: st.next, Records: st.records, Bytes: st.bytes, RawBytes: st.raw,
+			Expired: st.expired, Dropped: st.dropped + st.gate.dropped.Load()}
+		if _, h := st.oldest(); h != nil {
+			info.First, info.OldestReceived, info.NewestReceived = h.first, h.minReceived, st.newest().maxReceived
+		}
+		infos = append(infos, info)
+	}
+	slices.SortFunc(infos, func(a, b StreamInfo) int { return strings.Compare(a.Name, b.Name) })
+	return infos
+}
+
+// MoveCursor notes that a reader wants next next. It is durable with the next
+// commit; one is made within a second if nothing else comes.
+func (s *Store) MoveCursor(name, stream string, next uint64) {
+	s.mu.Lock()
+	c := s.cursors[cursorKey{name, stream}]
+	if c == nil {
+		c = &cursor{}
+		s.cursors[cursorKey{name, stream}] = c
+	}
+	moved := c.next != next || c.gone
+	c.next, c.gone, c.dirty = next, false, c.dirty || moved
+	s.mu.Unlock()
+	if moved {
+		s.touched()
+	}
+}
+
+// Cursor returns the offset that the reader wants next; ok is false if it has
+// never been in that stream.
+func (s *Store) Cursor(name, stream string) (next uint64, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c := s.cursors[cursorKey{name, stream}]
+	if c == nil || c.gone {
+		return 0, false
+	}
+	return c.next, true
+}
+
+// Cursors returns every cursor, by name and stream.
+func (s *Store) Cursors() []Cursor {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	all := make([]Cursor, 0, len(s.cursors))
+	for key, c := range s.cursors {
+		if !c.gone {
+			all = append(all, Cursor{key.name, key.stream, c.next, c.expired})
+		}
+	}
+	slices.SortFunc(all, func(a, b Cursor) int {
+		return strings.Compare(fmt.Sprint(a.Name, "\x00", a.Stream), fmt.Sprint(b.Name, "\x00", b.Stream))
+	})
+	return all
+}
+
+// DeleteCursor forgets a cursor, so that it pins nothing any more.
+func (s *Store) DeleteCursor(name, stream string) {
+	s.mu.Lock()
+	c := s.cursors[cursorKey{name, stream}]
+	if c != nil {
+		c.gone, c.dirty, c.expired = true, true, 0
+	}
+	s.mu.Unlock()
+	if c != nil {
+		s.touched()
+	}
+}
+
+// touched has the committer write the state that moved within a second.
+func (s *Store) touched() {
+	if s.dirtySince.CompareAndSwap(0, time.Now().UnixNano()) {
+		s.intake.signal()
+	}
+}

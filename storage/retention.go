@@ -1,0 +1,343 @@
+package storage
+
+import (
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// onFull returns the stream's policy for a full disk.
+func (st *stream) onFull() OnFull { return OnFull(st.gate.onFull.Load()) }
+
+// delivered returns the offset below which every cursor of the stream has
+// everything; without cursors nothing waits for delivery. s.mu is held.
+func (s *Store) delivered(stream string) uint64 {
+	low := uint64(math.MaxUint64)
+	for key, c := range s.cursors {
+		if key.stream == stream && !c.gone {
+			low = min(low, c.next)
+		}
+	}
+	return low
+}
+
+// trim takes what the stream's own policy says from its old end. s.mu is held.
+func (s *Store) trim(st *stream) {
+	p := &st.policy
+	if p.MaxAge == 0 && (p.MaxSize == 0 || st.bytes <= p.MaxSize) {
+		return
+	}
+	limit := uint64(math.MaxUint64)
+	if p.OnFull == PushBack {
+		limit = s.delivered(st.name)
+	}
+	now := s.clock()
+	for {
+		r, h := st.oldest()
+		if h == nil || h.next() > limit || r.seg.busy {
+			return
+		}
+		old := p.MaxAge > 0 && now-h.arrival > int64(p.MaxAge)
+		over := p.MaxSize > 0 && st.bytes > p.MaxSize && p.OnFull != DropNew && h.next() < st.next
+		if !old && !over {
+			return
+		}
+		s.expire(st)
+	}
+}
+
+// clock is the time by which ages are told: it never goes back. s.mu is held.
+func (s *Store) clock() int64 {
+	s.latest = max(s.latest, s.options.Now().UnixNano())
+	return s.latest
+}
+
+// expire takes the stream's oldest block, and counts for each cursor what it
+// had not delivered. s.mu is held.
+func (s *Store) expire(st *stream) {
+	_, h := st.oldest()
+	worst := uint64(0)
+	for key, c := range s.cursors {
+		if key.stream == st.name && !c.gone && c.next < h.next() {
+			lost := h.next() - max(c.next, h.first)
+			c.expired += lost
+			c.dirty = true
+			worst = max(worst, lost)
+		}
+	}
+	if worst > 0 {
+		st.expired += worst
+		s.metrics.expired(st.name).Add(int(worst))
+	}
+	st.pop()
+	st.dirty = true
+	s.touched()
+}
+
+// trimTotal takes the oldest blocks of all streams until the store fits its
+// limit, segment by segment, since only a whole segment gives its bytes back.
+// s.mu is held.
+func (s *Store) trimTotal() {
+	s.full = false
+	if s.limit <= 0 {
+		return
+	}
+	total := int64(0)
+	for _, g := range s.segments {
+		if g.live > 0 || !g.sealed {
+			total += g.size.Load()
+		}
+	}
+	for _, g := range s.segments {
+		if total <= s.limit || !g.sealed {
+			break
+		}
+		if g.live > 0 {
+			s.drain(g)
+			if g.live == 0 {
+				total -= g.size.Load()
+			}
+			s.nudge()
+		}
+	}
+	if s.full = total > s.limit; s.full {
+		s.rotate.Store(true) // what is in the active segment can go once it is sealed
+	}
+}
+
+// drain takes from segment g every block that may be taken. s.mu is held.
+func (s *Store) drain(g *segment) {
+	for _, st := range s.streams {
+		if st.policy.OnFull == DropNew {
+			continue
+		}
+		limit := uint64(math.MaxUint64)
+		if st.policy.OnFull == PushBack {
+			limit = s.delivered(st.name)
+		}
+		for {
+			r, h := st.oldest()
+			if h == nil || r.seg.base > g.base || h.next() > limit || r.seg.busy {
+				break
+			}
+			s.expire(st)
+		}
+	}
+}
+
+// setGates tells Append which streams take records. s.mu is held.
+func (s *Store) setGates() {
+	for _, st := range s.streams {
+		p := &st.policy
+		over := p.MaxSize > 0 && st.bytes > p.MaxSize
+		shut := uint32(gateOpen)
+		switch {
+		case p.OnFull == DropNew && (over || s.full || s.hard):
+			shut = gateDrops
+		case p.OnFull == PushBack && (over || s.full || s.hard):
+			shut = gatePushesBack
+		case p.OnFull == DropOldest && s.full:
+			shut = gateDrops // there is nothing older left to drop
+		}
+		if was := st.gate.shut.Swap(shut); was != shut {
+			s.events.gateMoved(st.name, shut)
+		}
+		if n := st.gate.dropped.Swap(0); n > 0 {
+			st.dropped += n
+			st.dirty = true
+			s.metrics.dropped(st.name).Add(int(n))
+			s.touched()
+		}
+	}
+}
+
+// makeRoom answers a full disk: the oldest segment's blocks go, where their
+// streams allow it.
+func (s *Store) makeRoom() {
+	s.mu.Lock()
+	for _, g := range s.segments {
+		if g.live > 0 && g.sealed {
+			s.drain(g)
+			break
+		}
+	}
+	s.mu.Unlock()
+	s.nudge()
+}
+
+// nudge has maintenance run soon.
+func (s *Store) nudge() {
+	select {
+	case s.work <- struct{}{}:
+	default:
+	}
+}
+
+// runMaintenance seals, checkpoints, trims by age and gives space back, so
+// that the committer does nothing but commit.
+func (s *Store) runMaintenance() {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.recent.tick()
+		case <-s.work:
+		case <-s.closed:
+			return
+		}
+		s.maintain()
+	}
+}
+
+// maintain does one round of maintenance.
+func (s *Store) maintain() {
+	s.maintenance.Lock()
+	defer s.maintenance.Unlock()
+	s.measure()
+	s.mu.Lock()
+	for _, st := range s.streams {
+		s.trim(st)
+	}
+	s.trimTotal()
+	s.setGates()
+	if g := s.active; g.live == 0 && g.size.Load() > s.options.SegmentSize/4 {
+		s.rotate.Store(true)
+	}
+	index := s.toIndex
+	s.toIndex = nil
+	checkpoint := len(index) > 0 || s.hasDead()
+	s.mu.Unlock()
+	for _, g := range index {
+		if err := s.writeIndex(g); err != nil {
+			s.events.maintenanceFailed("index segment", err)
+		}
+	}
+	if checkpoint {
+		if err := s.checkpointOrReserve(); err != nil {
+			s.events.maintenanceFailed("checkpoint", err)
+			return // no segment goes before the checkpoint covers it
+		}
+	}
+	s.unlinkDead()
+	if err := s.rewrite(); err != nil {
+		s.events.maintenanceFailed("rewrite segment", err)
+	}
+	s.holdReserve()
+}
+
+// measure works out how many bytes the segments may use: 90 % of MaxSize, and
+// 90 % of what the disk would have without them.
+func (s *Store) measure() {
+	limit := int64(0)
+	if s.options.MaxSize > 0 {
+		limit = s.options.MaxSize / 10 * 9
+	}
+	free, ok := s.free(s.dir.segments())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if ok {
+		own := int64(0)
+		for _, g := range s.segments {
+			own += g.size.Load()
+		}
+		if disk := (own + free) / 10 * 9; limit == 0 || disk < limit {
+			limit = disk
+		}
+	}
+	s.limit = limit
+}
+
+// hasDead reports whether a segment could go. s.mu is held.
+func (s *Store) hasDead() bool {
+	return len(s.dead) > 0 || slices.ContainsFunc(s.segments, func(g *segment) bool { return g.sealed && g.live == 0 })
+}
+
+// unlinkDead removes the segments in which nothing is live and whose state the
+// checkpoint includes.
+func (s *Store) unlinkDead() {
+	s.mu.Lock()
+	dead := s.dead
+	s.dead = nil
+	s.segments = slices.DeleteFunc(s.segments, func(g *segment) bool {
+		gone := g.sealed && g.live == 0 && g.last <= s.checkpointed
+		if gone {
+			g.closed = true
+			dead = append(dead, g)
+		}
+		return gone
+	})
+	s.mu.Unlock()
+	for _, g := range dead {
+		err := g.unlink()
+		if err == nil {
+			err = syncDirectory(s.dir.segments())
+		}
+		s.events.segmentGone(g.path, err)
+	}
+}
+
+// writeIndex gives a sealed segment its own index.
+func (s *Store) writeIndex(g *segment) error {
+	s.mu.RLock()
+	if g.closed {
+		s.mu.RUnlock()
+		return nil
+	}
+	x := s.indexOf(g)
+	s.mu.RUnlock()
+	return guarded(func() error {
+		return g.db.Update(func(tx *bbolt.Tx) error {
+			b, err := tx.CreateBucketIfNotExists(bucketIndex)
+			if err != nil {
+				return err
+			}
+			g.size.Store(tx.Size())
+			return b.Put(keyHeads, x.encode())
+		})
+	})
+}
+
+// indexOf collects the heads of one segment. s.mu is held.
+func (s *Store) indexOf(g *segment) *segmentIndex {
+	x := &segmentIndex{last: g.last, streams: map[string][]head{}}
+	for _, st := range s.streams {
+		for _, r := range st.runs {
+			if r.seg == g {
+				x.streams[st.name] = slices.Clone(r.heads)
+			}
+		}
+	}
+	return x
+}
+
+// reserveBytes is room kept on the disk so that a checkpoint, and with it the
+// deletion of old segments, is possible when nothing else is.
+const reserveBytes = 256 << 10
+
+func (s *Store) reservePath() string { return filepath.Join(s.dir.segments(), "reserve") }
+
+// checkpointOrReserve checkpoints, spending the reserve if the disk is full.
+func (s *Store) checkpointOrReserve() error {
+	err := s.saveCheckpoint()
+	if err != nil && isFull(err) && os.Remove(s.reservePath()) == nil {
+		err = s.saveCheckpoint()
+	}
+	return err
+}
+
+// holdReserve fills the reserve up again.
+func (s *Store) holdReserve() {
+	if info, err := os.Stat(s.reservePath()); err == nil && info.Size() == reserveBytes {
+		return
+	}
+	err := os.WriteFile(s.reservePath(), make([]byte, reserveBytes), 0o600)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		_ = os.Remove(s.reservePath())
+	}
+}

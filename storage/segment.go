@@ -1,0 +1,258 @@
+package storage
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+)
+
+// The buckets of a segment file.
+var (
+	bucketMeta  = []byte("meta")
+	bucketLog   = []byte("log")
+	bucketIndex = []byte("index")
+)
+
+var (
+	keyFormat     = []byte("format")
+	keyBase       = []byte("base")
+	keyEnd        = []byte("end")
+	keyGeneration = []byte("generation")
+	keySequence   = []byte("sequence")
+	keyAgent      = []byte("agent")
+	keyHeads      = []byte("heads")
+)
+
+// segment is one bbolt file. It holds the entries whose sequences begin at
+// base and end before the next segment's base. Of two with one base the
+// higher generation counts.
+type segment struct {
+	base       uint64
+	generation uint32
+	end        uint64 // of a rewritten segment: the last sequence it stands for; else 0
+	path       string
+	db         *bbolt.DB
+	size       atomic.Int64 // bytes up to bbolt's high-water mark
+
+	// Guarded by Store.mu.
+	last   uint64 // the highest sequence it holds or stands for; base-1 when empty
+	live   int64  // bytes of blocks that retention has not taken
+	blocks int    // how many those are
+	sealed bool
+	busy   bool // being rewritten: retention waits
+	closed bool // its file is gone or going
+}
+
+// guarded runs f over mapped pages that may be damaged: what bbolt asserts and
+// what the processor faults on comes back as errDamaged.
+func guarded(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, p)
+		}
+	}()
+	return f()
+}
+
+// segmentName is where a segment lies; the base in hexadecimal, so that names sort.
+func segmentName(dir string, base uint64, generation uint32) string {
+	return filepath.Join(dir, fmt.Sprintf("%016x.%04d.seg", base, generation))
+}
+
+// parseSegmentName is the inverse of segmentName; ok is false for other files.
+func parseSegmentName(name string) (base uint64, generation uint32, ok bool) {
+	n, err := fmt.Sscanf(filepath.Base(name), "%016x.%04d.seg", &base, &generation)
+	ok = err == nil && n == 2 && filepath.Base(segmentName("", base, generation)) == filepath.Base(name)
+	return base, generation, ok
+}
+
+func boltOptions(segmentSize int64, readOnly bool) *bbolt.Options {
+	o := &bbolt.Options{
+		Timeout:      time.Second,
+		FreelistType: bbolt.FreelistMapType,
+		ReadOnly:     readOnly,
+		NoStatistics: true,
+	}
+	if !readOnly {
+		// Growing past the mapping would wait for every reader.
+		o.InitialMmapSize = int(2 * segmentSize)
+	}
+	return o
+}
+
+// createSegment makes an empty segment that is durable under its name when it
+// returns: temporary file, fsync, rename, fsync of the directory.
+func createSegment(dir string, base uint64, generation uint32, segmentSize int64) (*segment, error) {
+	g, err := newSegmentFile(dir, base, generation, 0, segmentSize)
+	if err != nil {
+		return nil, err
+	}
+	return g, g.settle()
+}
+
+// newSegmentFile makes an empty segment under a temporary name, which every
+// opening removes. end is the last sequence that a rewritten segment stands
+// for, 0 for one that is to be appended to.
+func newSegmentFile(dir string, base uint64, generation uint32, end uint64, segmentSize int64) (*segment, error) {
+	path := segmentName(dir, base, generation)
+	if err := os.Remove(path + temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	db, err := bbolt.Open(path+temporary, 0o600, boltOptions(segmentSize, false))
+	if err != nil {
+		return nil, err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		meta, err := tx.CreateBucket(bucketMeta)
+		if err != nil {
+			return err
+		}
+		if _, err = tx.CreateBucket(bucketLog); err != nil {
+			return err
+		}
+		return errors.Join(
+			meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion)),
+			meta.Put(keyBase, binary.BigEndian.AppendUint64(nil, base)),
+			meta.Put(keyEnd, binary.BigEndian.AppendUint64(nil, end)),
+			meta.Put(keyGeneration, binary.BigEndian.AppendUint32(nil, generation)))
+	})
+	if err != nil {
+		db.Close()
+		os.Remove(path + temporary)
+		return nil, err
+	}
+	return &segment{base: base, generation: generation, path: path, db: db, last: max(base-1, end), end: end}, nil
+}
+
+// temporary ends the name of a file that is not yet part of the store.
+const temporary = ".tmp"
+
+// settle gives a new segment its name. bbolt has synced its content.
+func (g *segment) settle() error {
+	err := os.Rename(g.path+temporary, g.path)
+	if err == nil {
+		err = syncDirectory(filepath.Dir(g.path))
+	}
+	if err != nil {
+		g.discard()
+	}
+	return err
+}
+
+// discard removes a segment that never got its name.
+func (g *segment) discard() {
+	_ = guarded(g.db.Close)
+	os.Remove(g.path + temporary)
+}
+
+// openSegment opens an existing file. A damaged one gives errDamaged, one of a
+// later format ErrFormat.
+func openSegment(path string, segmentSize int64, readOnly bool) (*segment, error) {
+	base, generation, _ := parseSegmentName(path)
+	g := &segment{base: base, generation: generation, path: path, last: base - 1, sealed: readOnly}
+	err := guarded(func() (err error) {
+		if g.db, err = bbolt.Open(path, 0o600, boltOptions(segmentSize, readOnly)); err != nil {
+			return classify(err)
+		}
+		return g.db.View(func(tx *bbolt.Tx) error {
+			g.size.Store(tx.Size())
+			meta := tx.Bucket(bucketMeta)
+			if meta == nil || tx.Bucket(bucketLog) == nil {
+				return fmt.Errorf("%w: buckets are missing", errDamaged)
+			}
+			format := meta.Get(keyFormat)
+			if len(format) != 4 {
+				return fmt.Errorf("%w: no format version", errDamaged)
+			}
+			if v := binary.BigEndian.Uint32(format); v > formatVersion {
+				return fmt.Errorf("%w %d; this build reads up to %d, start a newer runnel", ErrFormat, v, formatVersion)
+			}
+			if end := meta.Get(keyEnd); len(end) == 8 {
+				g.end = binary.BigEndian.Uint64(end)
+				g.last = max(g.last, g.end)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		if g.db != nil {
+			_ = guarded(g.db.Close)
+		}
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return g, nil
+}
+
+// classify tells what is wrong with the file from what is wrong with the
+// system: only the first is damage.
+func classify(err error) error {
+	var errno syscall.Errno
+	var path *os.PathError
+	if errors.As(err, &errno) || errors.As(err, &path) || errors.Is(err, bbolt.ErrTimeout) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", errDamaged, err)
+}
+
+// sync writes out what an earlier process may have left in the page cache.
+func (g *segment) sync() error { return g.db.Sync() }
+
+func sequenceKey(sequence uint64) (key [8]byte) {
+	binary.BigEndian.PutUint64(key[:], sequence)
+	return key
+}
+
+// errMissing: the segment has no such entry.
+var errMissing = errors.New("no such entry")
+
+// read appends the entry of that sequence to dst. It holds a read transaction
+// only for the copy, since one that lives long keeps bbolt's pages from reuse.
+func (g *segment) read(sequence uint64, dst []byte) ([]byte, error) {
+	err := guarded(func() error {
+		return g.db.View(func(tx *bbolt.Tx) error {
+			key := sequenceKey(sequence)
+			log := tx.Bucket(bucketLog)
+			if log == nil {
+				return errDamaged
+			}
+			value := log.Get(key[:])
+			if value == nil {
+				return errMissing
+			}
+			dst = append(dst, value...)
+			return nil
+		})
+	})
+	return dst, err
+}
+
+// scan calls f with every entry in order of sequence. The entry is borrowed
+// from the mapping: f copies what it keeps and may fault, which ends the scan.
+func (g *segment) scan(f func(sequence uint64, entry []byte) error) error {
+	return guarded(func() error {
+		return g.db.View(func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketLog).ForEach(func(k, v []byte) error {
+				if len(k) != 8 {
+					return nil
+				}
+				return f(binary.BigEndian.Uint64(k), v)
+			})
+		})
+	})
+}
+
+// unlink closes the segment and removes its file; readers that are inside
+// finish first.
+func (g *segment) unlink() error {
+	_ = guarded(g.db.Close)
+	return os.Remove(g.path)
+}

@@ -1,0 +1,169 @@
+// Package storage keeps streams of records durably: rotated bbolt files of
+// compressed blocks, group commit, offsets, cursors and retention
+// (docs/format/storage.md draws every byte).
+//
+// It is the only room that knows bbolt, and hides it. An acknowledged record is
+// on disk; damaged bytes are never served, and neither they nor a full disk may
+// end the process or keep the store from opening.
+//
+// Locks, where two are needed: intake.mu, then Store.mu. The committer is the
+// only goroutine that appends to segments and moves a stream's next offset.
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/runnel-log/runnel/record"
+)
+
+// Store is an open data directory. Its methods are safe for concurrent use.
+type Store struct {
+	options  Options
+	dir      *directory
+	identity identity
+	events   events
+	metrics  *meters
+	intake   intake
+	recent   recent
+
+	mu           sync.RWMutex // guards all down to the blank line
+	streams      map[string]*stream
+	cursors      map[cursorKey]*cursor
+	others       map[string][]byte // state of kinds this build does not use
+	segments     []*segment        // in order of base; the last is active
+	dead         []*segment        // replaced or empty, to be unlinked
+	toIndex      []*segment        // sealed and without an index of their own yet
+	damage       map[uint64]bool   // sequences of blocks already counted as damaged
+	sequence     uint64            // of the next entry; only the committer moves it
+	checkpointed uint64            // entries up to here are in state.db
+	latest       int64             // the highest time seen, by which ages are told
+	limit        int64             // bytes the segments may use; 0: no limit
+	full         bool              // over limit, and nothing may be taken
+	hard         bool              // the disk refuses
+	changed      chan struct{}     // closed and replaced at each commit
+
+	active  *segment // the committer's own; replaced under mu
+	arrival int64    // the committer's own
+	suspect bool     // the committer's own: the outcome of the last commit is unknown
+
+	rotate       atomic.Bool  // end the active segment before its time
+	dirtySince   atomic.Int64 // since when state waits for a commit; 0: none does
+	checkpointDB *bbolt.DB
+	maintenance  sync.Mutex    // one round at a time
+	work         chan struct{} // capacity 1: wakes maintenance
+	closing      atomic.Bool
+	closed       chan struct{}
+	done         sync.WaitGroup
+
+	commitTx func(*bbolt.Tx) error          // tests make it fail
+	free     func(dir string) (int64, bool) // tests make the disk small
+}
+
+// Open opens the data directory, made when absent, and everything in it that
+// can be read; what is damaged is set aside and reported, never a reason to
+// refuse. It returns ErrInUse, naming the holder, if another process has the
+// directory, and ErrFormat if a newer runnel wrote it.
+func Open(o Options) (*Store, error) {
+	begun := time.Now()
+	o.defaults()
+	dir, err := openDirectory(o.Dir)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{
+		options: o, dir: dir, events: newEvents(o.Log), metrics: newMeters(o.Metrics),
+		streams: map[string]*stream{}, cursors: map[cursorKey]*cursor{}, others: map[string][]byte{}, damage: map[uint64]bool{},
+		changed: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
+		commitTx: transactCommit, free: available,
+	}
+	s.recent.byKey = map[recentKey]*record.Batch{}
+	s.intake = intake{gates: map[string]*gate{}, group: newGroup(), room: make(chan struct{}), wake: make(chan struct{}, 1)}
+	if err := s.load(); err != nil {
+		s.closeFiles()
+		return nil, errors.Join(err, dir.release())
+	}
+	s.publishGauges()
+	records := uint64(0)
+	for _, st := range s.streams {
+		records += st.records
+	}
+	s.measure()
+	s.events.opened(o.Dir, len(s.segments), len(s.streams), records, time.Since(begun))
+	s.done.Go(s.runCommitter)
+	s.done.Go(s.runMaintenance)
+	s.nudge()
+	return s, nil
+}
+
+// stream returns the stream of that name, made when it is new. s.mu is held.
+func (s *Store) stream(name string) *stream {
+	st := s.streams[name]
+	if st == nil {
+		st = &stream{name: name, first: 1, next: 1, policy: s.options.Policy(name)}
+		st.gate = &gate{stream: st}
+		st.gate.onFull.Store(uint32(st.policy.OnFull))
+		st.counter = s.metrics.records(name)
+		s.streams[name] = st
+		s.publishStream(st)
+	}
+	return st
+}
+
+// Identity returns the agent's id and epoch. The epoch is new only when
+// history may have forked.
+func (s *Store) Identity() (agent [16]byte, epoch uint32) { return s.identity.agent, s.identity.epoch }
+
+// SetPolicy replaces every stream's policy, as after a reload.
+func (s *Store) SetPolicy(policy func(stream string) Policy) {
+	s.mu.Lock()
+	s.options.Policy = policy
+	for _, st := range s.streams {
+		st.policy = policy(st.name)
+		st.gate.onFull.Store(uint32(st.policy.OnFull))
+	}
+	s.setGates()
+	s.mu.Unlock()
+	s.nudge()
+}
+
+// Close commits what is staged, writes a checkpoint and gives the directory
+// back. Receipts that a failing disk keeps open are fulfilled with ErrClosed.
+func (s *Store) Close() error {
+	if s.closing.Swap(true) {
+		return ErrClosed
+	}
+	s.intake.mu.Lock()
+	s.intake.closed = true
+	close(s.intake.room)
+	s.intake.room = make(chan struct{})
+	s.intake.mu.Unlock()
+	s.intake.signal()
+	close(s.closed)
+	s.done.Wait()
+	err := s.saveCheckpoint()
+	if err != nil {
+		err = fmt.Errorf("write checkpoint: %w", err)
+	}
+	s.metrics.forget()
+	s.closeFiles()
+	return errors.Join(err, s.dir.release())
+}
+
+// closeFiles closes every bbolt file, waiting for readers that are inside.
+func (s *Store) closeFiles() {
+	s.mu.Lock()
+	files := append(append([]*segment(nil), s.segments...), s.dead...)
+	s.mu.Unlock()
+	for _, g := range files {
+		_ = guarded(g.db.Close)
+	}
+	if s.checkpointDB != nil {
+		_ = guarded(s.checkpointDB.Close)
+	}
+}
