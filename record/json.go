@@ -184,7 +184,11 @@ func appendFloat(dst []byte, f float64) []byte {
 	}
 	from := len(dst)
 	if abs := math.Abs(f); abs != 0 && (abs < 1e-6 || abs >= 1e21) {
-		return strconv.AppendFloat(dst, f, 'e', -1, 64)
+		dst = strconv.AppendFloat(dst, f, 'e', -1, 64)
+		if n := len(dst); dst[n-4] == 'e' && dst[n-2] == '0' { // 1e-7 and not 1e-07, as JavaScript writes it
+			dst = append(dst[:n-2], dst[n-1])
+		}
+		return dst
 	}
 	dst = strconv.AppendFloat(dst, f, 'f', -1, 64)
 	for _, c := range dst[from:] {
