@@ -7,6 +7,7 @@ package forwarders
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
@@ -54,6 +55,21 @@ type Batch struct {
 // origin.
 func (b *Batch) RecordKey(i int) string {
 	return b.Key[:strings.LastIndexByte(b.Key, '/')+1] + strconv.FormatUint(b.Offsets[i], 10)
+}
+
+// Meta returns what the records of b do not know about themselves, for
+// record.AppendJSON; the caller sets Offset for each. agent is this agent's name.
+func (b *Batch) Meta(agent string) record.Meta {
+	m := record.Meta{Stream: b.Stream, Agent: agent}
+	id, rest, _ := strings.Cut(b.Key, "/")
+	epoch, _, _ := strings.Cut(rest, "/")
+	if raw, err := hex.DecodeString(id); err == nil && len(raw) == len(m.OriginAgent) {
+		copy(m.OriginAgent[:], raw)
+	}
+	if n, err := strconv.ParseUint(epoch, 10, 32); err == nil {
+		m.OriginEpoch = uint32(n)
+	}
+	return m
 }
 
 // Ack is the promise of an answer.

@@ -1,0 +1,139 @@
+package syslog
+
+import (
+	"math"
+	"time"
+	"unicode/utf8"
+
+	"github.com/runnel-log/runnel/forwarders"
+	"github.com/runnel-log/runnel/internal/syslog"
+	"github.com/runnel-log/runnel/record"
+)
+
+// The words of the config.
+const (
+	format5424 = "rfc5424"
+	format3164 = "rfc3164"
+
+	framingAuto  = "auto"
+	framingLF    = "lf"
+	framingOctet = "octet"
+	framingNone  = "none" // a datagram
+
+	messageOriginal = "original"
+	messageJSON     = "json"
+)
+
+// maxDatagram is the most that one IPv4 datagram carries: 65535 less the IP
+// and UDP headers.
+const maxDatagram = math.MaxUint16 - 20 - 8
+
+// encoder turns batches into bytes for the wire. It is for one goroutine.
+type encoder struct {
+	format  string
+	framing string
+	content string // of the message: original or json
+	zone    *time.Location
+	agent   string
+	most    int // bytes of one message; 0: any
+
+	cut  int    // messages shortened to most since the caller last looked
+	text []byte // the message under way
+
+	// for message: json
+	record record.Record
+	one    record.Batch
+	json   []byte
+}
+
+// batch appends the messages of b to dst, and to ends where each of them ends in dst.
+func (e *encoder) batch(dst []byte, ends []int, b *forwarders.Batch) ([]byte, []int) {
+	var meta record.Meta
+	if e.content == messageJSON {
+		meta = b.Meta(e.agent)
+	}
+	for i := range b.Records.Len() {
+		meta.Offset = b.Offsets[i]
+		dst = e.frame(dst, b.Records.At(i), meta)
+		ends = append(ends, len(dst))
+	}
+	return dst, ends
+}
+
+// frame appends one message in its framing.
+func (e *encoder) frame(dst []byte, v record.View, m record.Meta) []byte {
+	e.text = e.message(e.text[:0], v, m)
+	switch e.framing {
+	case framingOctet:
+		return syslog.AppendOctet(dst, e.text)
+	case framingLF:
+		return syslog.AppendLF(dst, e.text)
+	}
+	if e.most > 0 && len(e.text) > e.most {
+		e.cut++
+		e.shorten(v, m)
+	}
+	return append(dst, e.text...)
+}
+
+// message appends one message without framing.
+func (e *encoder) message(dst []byte, v record.View, m record.Meta) []byte {
+	if e.content == messageJSON {
+		e.json = record.AppendJSON(e.json[:0], v, m)
+		v.Decode(&e.record)
+		v = e.replaced(e.json)
+	}
+	if e.format == format3164 {
+		return syslog.Append3164(dst, v, e.zone)
+	}
+	return syslog.Append5424(dst, v)
+}
+
+// replaced returns the record that was decoded last with another message. Its
+// structured data stands in the JSON already.
+func (e *encoder) replaced(message []byte) record.View {
+	e.record.Message, e.record.SD = message, nil
+	e.record.Attrs.Reset()
+	e.one.Reset()
+	if err := e.one.Append(&e.record); err != nil {
+		// Only its size can be wrong: the JSON is larger than a record may be.
+		e.record.Message = message[:min(len(message), record.MaxField)]
+		_ = e.one.Append(&e.record)
+	}
+	return e.one.At(0)
+}
+
+// shorten cuts text to most bytes. JSON must stay JSON: there the record's own
+// text is cut, and the record flagged truncated.
+func (e *encoder) shorten(v record.View, m record.Meta) {
+	if e.content == messageJSON {
+		var r record.Record
+		var one record.Batch
+		v.Decode(&r)
+		r.Flags |= record.Truncated
+		for over := len(e.text) - e.most; over > 0 && len(r.Message) > 0; over = len(e.text) - e.most {
+			// An escape makes up to six bytes of JSON out of one, so this may take several steps.
+			r.Message = cutText(r.Message, max(0, len(r.Message)-(over+5)/6))
+			one.Reset()
+			if one.Append(&r) != nil {
+				break // it could be encoded before, and has only become shorter
+			}
+			e.text = e.message(e.text[:0], one.At(0), m)
+		}
+	}
+	e.text = cutText(e.text, e.most)
+}
+
+// cutText returns the first n bytes of p, or a little less where that would
+// break a character in two.
+func cutText(p []byte, n int) []byte {
+	if len(p) <= n {
+		return p
+	}
+	for i := n; i > 0 && i > n-utf8.UTFMax; i-- {
+		if utf8.RuneStart(p[i]) {
+			return p[:i]
+		}
+	}
+	return p[:n]
+}

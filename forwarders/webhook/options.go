@@ -1,0 +1,143 @@
+package webhook
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/internal/tlsconf"
+	"github.com/runnel-log/runnel/record"
+)
+
+// Options is the forwarder's part of the config.
+type Options struct {
+	URL          string                   `yaml:"url" required:"true"`
+	Method       string                   `yaml:"method" oneof:"POST PUT PATCH"`
+	Headers      map[string]config.Secret `yaml:"headers" literal:"true"`
+	Body         string                   `yaml:"body" oneof:"ndjson json single"`
+	Gzip         bool                     `yaml:"gzip"`
+	Batch        Batch                    `yaml:"batch"`
+	Timeout      config.Duration          `yaml:"timeout"`
+	AllowPrivate bool                     `yaml:"allow_private"`
+	TLS          tlsconf.Client           `yaml:"tls"`
+}
+
+// Batch is how records are grouped into requests.
+type Batch struct {
+	Records int             `yaml:"records"`
+	Bytes   config.Bytes    `yaml:"bytes"`
+	Wait    config.Duration `yaml:"wait"`
+}
+
+func defaults() *Options {
+	return &Options{Method: http.MethodPost, Body: bodyNDJSON, Timeout: 30 * time.Second, AllowPrivate: true,
+		Batch: Batch{Records: 500, Bytes: 1 << 20, Wait: time.Second}}
+}
+
+// ownHeaders are set by the forwarder or by HTTP itself.
+var ownHeaders = []string{"Host", "Content-Length", "Transfer-Encoding", "Connection", "Trailer", "Te", "Upgrade",
+	"Expect", "Content-Encoding", "Idempotency-Key"}
+
+// Check reports a URL, header or size that cannot work.
+func (o *Options) Check(at *config.At) {
+	if o.URL != "" {
+		if err := o.checkURL(); err != nil {
+			at.Key("url").Problemf("%v", err)
+		}
+	}
+	for name, value := range o.Headers {
+		if err := checkHeader(name, value); err != nil {
+			at.Key("headers").Key(name).Problemf("%v", err)
+		}
+	}
+	batch := at.Key("batch")
+	if n := o.Batch.Records; n < 1 || n > 100_000 {
+		batch.Key("records").Problemf("a batch of %d records cannot be; write 1 to 100000", n)
+	}
+	if n := o.Batch.Bytes; n < 1 || n > record.MaxSize {
+		batch.Key("bytes").Problemf("a batch of %d bytes cannot be; write at most 64MiB", n)
+	}
+	if d := o.Batch.Wait; d < 0 || d > time.Hour {
+		batch.Key("wait").Problemf("%s is no time to wait for a batch; write 0s to 1h", d)
+	}
+	if d := o.Timeout; d < time.Millisecond || d > time.Hour {
+		at.Key("timeout").Problemf("%s is no timeout for a request; write 1s to 1h", d)
+	}
+	o.TLS.Check(at.Key("tls"))
+}
+
+// checkURL says what is wrong with the URL, without repeating its path or
+// query, which may be secret.
+func (o *Options) checkURL() error {
+	u, err := url.Parse(o.URL)
+	if err != nil {
+		return fmt.Errorf("is no URL: %w", plain(err))
+	}
+	if u.Scheme != "http" && u.Scheme != "https" {
+		return fmt.Errorf("has the scheme %q; write http:// or https://", u.Scheme)
+	}
+	if u.Hostname() == "" {
+		return fmt.Errorf("names no host; write https://HOST/PATH")
+	}
+	if u.User != nil {
+		return fmt.Errorf(`holds a name or password; write headers: {Authorization: {env: NAME}}`)
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil {
+		return guard{allowPrivate: o.AllowPrivate}.check(ip)
+	}
+	return nil
+}
+
+func checkHeader(name string, value config.Secret) error {
+	if !isToken(name) {
+		return fmt.Errorf("%q is no name for a header; write letters, digits and -", name)
+	}
+	if slices.Contains(ownHeaders, http.CanonicalHeaderKey(name)) {
+		return fmt.Errorf("%s is set by runnel itself; leave it out", name)
+	}
+	text, err := value.Read()
+	if err != nil {
+		return err
+	}
+	if strings.ContainsFunc(text, isControl) {
+		return fmt.Errorf("the value holds a line end or another control character; write it in one line")
+	}
+	return nil
+}
+
+// isToken reports whether s can name a header (RFC 9110 §5.6.2).
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r <= ' ' || r >= 0x7f || strings.ContainsRune(`"(),/:;<=>?@[\]{}`, r)
+	})
+}
+
+// isControl reports whether r cannot stand in a header's value (RFC 9110 §5.5).
+func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
+
+// header builds what every request carries.
+func (o *Options) header(version string) (http.Header, error) {
+	h := http.Header{"User-Agent": {"runnel/" + version}, "Content-Type": {"application/json"}}
+	if o.Body == bodyNDJSON {
+		h.Set("Content-Type", "application/x-ndjson")
+	}
+	if o.Gzip {
+		h.Set("Content-Encoding", "gzip")
+	}
+	for name, value := range o.Headers {
+		if err := checkHeader(name, value); err != nil {
+			return nil, fmt.Errorf("header %q: %w", name, err)
+		}
+		text, err := value.Read()
+		if err != nil {
+			return nil, fmt.Errorf("header %q: %w", name, err)
+		}
+		h.Set(name, text)
+	}
+	return h, nil
+}
