@@ -99,7 +99,8 @@ func (s source) Streams() []query.Stream {
 
 func (s source) Head(stream string, at uint64) (query.Head, bool) {
 	h, ok := s.Store.Head(stream, at)
-	return query.Head(h), ok
+	return query.Head{First: h.First, Next: h.Next, MinTime: h.MinTime, MaxTime: h.MaxTime,
+		MinReceived: h.MinReceived, MaxReceived: h.MaxReceived, Bytes: h.Bytes}, ok
 }
 
 func (s source) Read(stream string, at uint64, b *record.Batch) (uint64, error) {

@@ -22,7 +22,8 @@ func parseJSON(msg []byte, attrs *record.Attrs) bool {
 	if len(trimmed) == 0 || trimmed[0] != '{' {
 		return false // most lines of most programs; not worth a scan
 	}
-	return record.FlattenJSON(msg, attrs)
+	ok, _ := record.FlattenJSON(msg, attrs, record.FlattenOptions{})
+	return ok
 }
 
 func (s parseStep) apply(_ context.Context, b *record.Batch, _ *tally) (*record.Batch, error) {
@@ -109,37 +110,31 @@ func timeOf(value record.Value) (int64, bool) {
 	return 0, false
 }
 
-// The bounds lie so that each unit covers 1973 to 5138.
+// epochInt takes n for the unit that puts it between 1973 and 5138; no other
+// reading of it is likely. Nanoseconds end in 2262.
 func epochInt(n int64) (int64, bool) {
+	const lastSecond = math.MaxInt64 / 1_000_000_000
 	switch {
 	case n < 1e8:
 		return 0, false
 	case n < 1e11:
-		if n > math.MaxInt64/1e9 {
-			return 0, false
-		}
-		return n * 1e9, true
+		return n * 1_000_000_000, n <= lastSecond
 	case n < 1e14:
-		if n > math.MaxInt64/1e6 {
-			return 0, false
-		}
-		return n * 1e6, true
+		return n * 1_000_000, n/1_000 <= lastSecond
 	case n < 1e17:
-		if n > math.MaxInt64/1e3 {
-			return 0, false
-		}
-		return n * 1e3, true
+		return n * 1_000, n/1_000_000 <= lastSecond
 	}
 	return n, true
 }
 
+// epoch reads a time with a fraction, to the microsecond.
 func epoch(f float64) (int64, bool) {
 	switch {
 	case math.IsNaN(f) || f < 1e8 || f > 9.2e18:
 		return 0, false
 	case f < 9.2e9:
 		seconds := math.Floor(f)
-		return int64(seconds)*1e9 + int64(math.Round((f-seconds)*1e6))*1e3, true
+		return int64(seconds)*1_000_000_000 + int64(math.Round((f-seconds)*1e6))*1_000, true
 	}
 	return epochInt(int64(f))
 }

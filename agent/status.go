@@ -15,6 +15,7 @@ import (
 	"github.com/runnel-log/runnel/agent/query"
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/record"
+	"github.com/runnel-log/runnel/storage"
 )
 
 // noSecret is the zero Secret.
@@ -36,7 +37,7 @@ func (h host) Ready() error {
 	case h.a.stopping:
 		return errors.New("stopping")
 	}
-	return h.a.store.Failed()
+	return nil
 }
 
 func (h host) Config() []byte {
@@ -58,7 +59,7 @@ func (h host) SetCursor(forwarder, stream string, to uint64) error {
 	if d == nil {
 		return fmt.Errorf("forwarder %q: %w", forwarder, query.ErrNotFound)
 	}
-	if !slices.ContainsFunc(h.a.store.Streams(), func(s streamInfo) bool { return s.Name == stream }) || !d.covers(stream) {
+	if !slices.ContainsFunc(h.a.store.Streams(), func(s storage.StreamInfo) bool { return s.Name == stream }) || !d.covers(stream) {
 		return fmt.Errorf("stream %q of forwarder %q: %w", stream, forwarder, query.ErrNotFound)
 	}
 	d.setCursor(stream, to)
@@ -163,6 +164,12 @@ func (a *Agent) pipelineStatus(pc PipelineConfig) query.PipelineStatus {
 	counts := a.countsOf(pc.Name)
 	return query.PipelineStatus{Name: pc.Name, From: pc.From, Received: counts.received.Get(), Emitted: counts.emitted.Get(),
 		Stored: counts.stored.Get(), Dropped: counts.droppedByReason(), Rejected: counts.rejected.Get(), Rate: a.rates.of("pipeline", pc.Name)}
+}
+
+func moduleStatus(m *module) query.ModuleStatus {
+	stats := m.Stats()
+	return query.ModuleStatus{Name: m.config.Name, File: m.config.Options.File, Records: stats.Records,
+		Dropped: stats.Dropped, Failed: stats.Failed, Seconds: stats.Slow.Seconds(), Bypassed: stats.Open}
 }
 
 // status describes the delivery and its cursors.

@@ -235,8 +235,8 @@ func (s moduleStep) apply(ctx context.Context, b *record.Batch, t *tally) (*reco
 		return b, err
 	}
 	t.emitted += o.Emitted
-	for reason, n := range o.Dropped {
-		t.drop("module:"+reason, n)
+	for _, d := range o.Dropped {
+		t.drop(d.Reason, d.Count)
 	}
 	if o.Dead != nil {
 		if t.dead == nil {

@@ -15,9 +15,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// formatVersion is the version of the whole directory (docs/format/storage.md
+// Version is the version of the whole directory (docs/format/storage.md
 // "Versions"). A build refuses a higher one and says so.
-const formatVersion = 1
+const Version = 1
 
 // directory is the data directory and the lock on it.
 type directory struct {
@@ -130,8 +130,8 @@ func (d *directory) loadIdentity() (id identity, fresh bool, err error) {
 			return identity{}, false, fmt.Errorf("%s: %w: %w", name, errDamaged, err)
 		}
 	}
-	if version > formatVersion {
-		return id, false, fmt.Errorf("%s: %w %d; this build reads up to %d, start a newer runnel", d.root, ErrFormat, version, formatVersion)
+	if version > Version {
+		return id, false, fmt.Errorf("%s: %w %d; this build reads up to %d, start a newer runnel", d.root, ErrFormat, version, Version)
 	}
 	if version == 0 || id.epoch == 0 || id.agent == [16]byte{} {
 		return identity{}, false, fmt.Errorf("%s: %w: it must hold the lines format, agent and epoch", name, errDamaged)
@@ -141,7 +141,7 @@ func (d *directory) loadIdentity() (id identity, fresh bool, err error) {
 
 // saveIdentity writes DATA/identity.
 func (d *directory) saveIdentity(id identity) error {
-	text := fmt.Sprintf("format %d\nagent %x\nepoch %d\n", formatVersion, id.agent, id.epoch)
+	text := fmt.Sprintf("format %d\nagent %x\nepoch %d\n", Version, id.agent, id.epoch)
 	return writeWhole(filepath.Join(d.root, "identity"), []byte(text))
 }
 

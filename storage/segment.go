@@ -120,7 +120,7 @@ func newSegmentFile(dir string, base uint64, generation uint32, end uint64, segm
 			return err
 		}
 		return errors.Join(
-			meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion)),
+			meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, Version)),
 			meta.Put(keyBase, binary.BigEndian.AppendUint64(nil, base)),
 			meta.Put(keyEnd, binary.BigEndian.AppendUint64(nil, end)),
 			meta.Put(keyGeneration, binary.BigEndian.AppendUint32(nil, generation)))
@@ -173,8 +173,8 @@ func openSegment(path string, segmentSize int64, readOnly bool) (*segment, error
 			if len(format) != 4 {
 				return fmt.Errorf("%w: no format version", errDamaged)
 			}
-			if v := binary.BigEndian.Uint32(format); v > formatVersion {
-				return fmt.Errorf("%w %d; this build reads up to %d, start a newer runnel", ErrFormat, v, formatVersion)
+			if v := binary.BigEndian.Uint32(format); v > Version {
+				return fmt.Errorf("%w %d; this build reads up to %d, start a newer runnel", ErrFormat, v, Version)
 			}
 			if end := meta.Get(keyEnd); len(end) == 8 {
 				g.end = binary.BigEndian.Uint64(end)

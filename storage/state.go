@@ -197,8 +197,8 @@ func (s *Store) loadCheckpoint() (sequence uint64, err error) {
 			if meta == nil || state == nil {
 				return nil
 			}
-			if v := meta.Get(keyFormat); len(v) == 4 && binary.BigEndian.Uint32(v) > formatVersion {
-				return fmt.Errorf("%w %d; this build reads up to %d, start a newer runnel", ErrFormat, binary.BigEndian.Uint32(v), formatVersion)
+			if v := meta.Get(keyFormat); len(v) == 4 && binary.BigEndian.Uint32(v) > Version {
+				return fmt.Errorf("%w %d; this build reads up to %d, start a newer runnel", ErrFormat, binary.BigEndian.Uint32(v), Version)
 			}
 			if v := meta.Get(keySequence); len(v) == 8 {
 				sequence = binary.BigEndian.Uint64(v)
@@ -251,7 +251,7 @@ func putCheckpoint(tx *bbolt.Tx, sequence uint64, id identity, changes []change)
 		return err
 	}
 	err = errors.Join(
-		meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, formatVersion)),
+		meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, Version)),
 		meta.Put(keySequence, binary.BigEndian.AppendUint64(nil, sequence)),
 		meta.Put(keyAgent, binary.BigEndian.AppendUint32(slices.Clone(id.agent[:]), id.epoch)))
 	if err != nil {

@@ -21,6 +21,9 @@ import (
 	"github.com/tetratelabs/wazero"
 )
 
+// ABI is the version of the guest interface that this host speaks (ABI §1).
+const ABI = 1
+
 // RuntimeOptions say where compiled code is kept and who is told what happens.
 type RuntimeOptions struct {
 	// CacheDir keeps compiled code between starts; it is made with mode 0700.
