@@ -1,0 +1,138 @@
+package syslog
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/runnel-log/runnel/agent/inputs"
+	"github.com/runnel-log/runnel/internal/syslog"
+	"github.com/runnel-log/runnel/record"
+)
+
+// maxInFlight is how many bytes one connection may have emitted that are not
+// yet settled: some twenty commits' worth at full rate. Beyond it the connection
+// waits, which is never long: the store drops by policy rather than stall.
+const maxInFlight = 4 << 20
+
+// collector turns the messages of one connection or socket into batches and
+// emits them. One goroutine uses it.
+type collector struct {
+	in     *Input
+	ctx    context.Context // of emitting; outlives the input's by the time to drain
+	parser syslog.Parser
+	rec    record.Record
+	batch  *record.Batch // nil when nothing is collected
+	now    int64         // when the bytes at hand were read, nanoseconds
+
+	bytes, malformed, truncated int // of the batch
+
+	inFlight atomic.Int64
+	settled  chan struct{} // told when inFlight has sunk; one signal is enough to look again
+}
+
+func (in *Input) newCollector(ctx context.Context) *collector {
+	c := &collector{in: in, ctx: ctx, parser: in.options.parser(in.zone), settled: make(chan struct{}, 1)}
+	c.parser.Now = func() time.Time { return time.Unix(0, c.now) }
+	return c
+}
+
+// readNow makes this the receive time of the messages that follow.
+func (c *collector) readNow() { c.now = c.in.now().UnixNano() }
+
+// add takes one message; msg is borrowed until add returns.
+func (c *collector) add(msg []byte, flags record.Flags, from *peer) {
+	if c.batch != nil && c.batch.Size()+len(msg) > record.BatchBytes {
+		c.flush() // a large record travels alone
+	}
+	if c.batch == nil {
+		c.batch = record.NewBatch()
+	}
+	r := &c.rec
+	c.parser.Parse(msg, r)
+	r.Flags |= flags
+	setContainer(r)
+	c.fill(r, from)
+	if err := c.batch.Append(r); err != nil {
+		// A header field or attribute beyond what a record holds: keep it raw.
+		r.Reset()
+		r.Message, r.Flags = msg, flags|record.Malformed
+		c.fill(r, from)
+		if err := c.batch.Append(r); err != nil {
+			panic("bug: a raw message of at most max_message cannot be encoded: " + err.Error())
+		}
+	}
+	c.bytes += len(msg)
+	if r.Flags&record.Malformed != 0 {
+		c.malformed++
+	}
+	if r.Flags&record.Truncated != 0 {
+		c.truncated++
+	}
+	if c.batch.Full() {
+		c.flush()
+	}
+}
+
+// fill sets what the message itself does not know.
+func (c *collector) fill(r *record.Record, from *peer) {
+	r.Received = c.now
+	r.Input, r.Agent, r.Peer = c.in.name, c.in.agent, from.text
+	if len(r.Host) == 0 {
+		r.Host = from.host
+		r.Flags |= record.HostFilled
+	}
+}
+
+// flush emits what is collected.
+func (c *collector) flush() {
+	b := c.batch
+	if b == nil {
+		return
+	}
+	c.batch = nil
+	n := c.in.counters
+	n.records.Add(b.Len())
+	n.bytes.Add(c.bytes)
+	n.malformed.Add(c.malformed)
+	n.truncated.Add(c.truncated)
+	c.bytes, c.malformed, c.truncated = 0, 0, 0
+	records, size := b.Len(), int64(b.Size())
+	receipt, err := c.in.emit(c.ctx, b)
+	if err != nil {
+		n.droppedEmit.Add(records)
+		c.in.events.notTaken(records, err)
+		return
+	}
+	c.inFlight.Add(size)
+	c.in.unsettled <- pending{receipt, c, size}
+	for c.inFlight.Load() > maxInFlight {
+		select {
+		case <-c.settled:
+		case <-c.ctx.Done():
+			return
+		}
+	}
+}
+
+// pending is a batch whose fate is not known yet.
+type pending struct {
+	receipt inputs.Receipt
+	from    *collector
+	size    int64
+}
+
+// runSettle waits for receipts in the order of emitting, until the channel is closed.
+func (in *Input) runSettle(ctx context.Context) {
+	for p := range in.unsettled {
+		if err := p.receipt.Wait(ctx); err != nil {
+			in.counters.errUnstored.Inc()
+			in.events.notStored(err)
+		}
+		p.from.inFlight.Add(-p.size)
+		select {
+		case p.from.settled <- struct{}{}:
+		default:
+		}
+	}
+}

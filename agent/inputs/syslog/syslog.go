@@ -1,0 +1,235 @@
+// Package syslog is the syslog input: UDP, TCP, TLS and unix sockets, RFC 5424
+// and RFC 3164, decided for each message. It hides sockets, framing and who may
+// send; internal/syslog reads the messages. It never stops reading for long, as
+// its senders cannot bear it (a Docker daemon blocks the container, and then
+// itself), and never closes a connection for being silent. No peer can cause a
+// panic or unbounded memory; one that breaks a bound loses its own connection.
+package syslog
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/runnel-log/runnel/agent/inputs"
+	"github.com/runnel-log/runnel/internal/listen"
+)
+
+// stopTime bounds Run after its ctx has ended: what the pipeline has not taken
+// by then is lost, and counted.
+const stopTime = 2 * time.Second
+
+// socketMode lets every user of the host log, as /dev/log does.
+const socketMode = 0o666
+
+// Input is a syslog input; New makes it.
+type Input struct {
+	options  *Options
+	zone     *time.Location
+	name     []byte
+	agent    []byte
+	emit     inputs.Emit
+	peers    *peers
+	tls      *tls.Config
+	counters *counters
+	events   events
+	now      func() time.Time
+
+	streams   []*stream
+	packets   []*packets
+	order     []any // streams and packets in config order, for Status
+	unsettled chan pending
+
+	ending  chan struct{} // closed when accepting ends
+	end     sync.Once
+	serving sync.WaitGroup // one for each connection
+
+	mu    sync.Mutex // guards conns
+	conns map[*conn]struct{}
+}
+
+// New opens the input's sockets. It returns what listen and tlsconf report,
+// each one line.
+func New(o *Options, setup inputs.Setup) (*Input, error) {
+	zone, err := location(o.Timezone)
+	if err != nil {
+		return nil, fmt.Errorf("timezone: %w", err)
+	}
+	in := &Input{
+		options: o, zone: zone, name: []byte(setup.Name), agent: []byte(setup.Agent), emit: setup.Emit,
+		counters: newCounters(setup.Metrics, setup.Name), events: newEvents(setup.Log), now: o.now,
+		// Room for a few commits' worth of small batches; when it is full, emitting waits.
+		unsettled: make(chan pending, 1024),
+		ending:    make(chan struct{}), conns: map[*conn]struct{}{},
+	}
+	if in.now == nil {
+		in.now = time.Now
+	}
+	if in.peers, err = newPeers(o, setup.Agent); err != nil {
+		return nil, fmt.Errorf("allow: %w", err)
+	}
+	if o.TLS != nil {
+		if in.tls, err = o.TLS.Config(in.events.certificate); err != nil {
+			return nil, fmt.Errorf("tls: %w", err)
+		}
+	}
+	for _, url := range o.Listen {
+		if err := in.open(url, setup.Sockets); err != nil {
+			in.Retire() // gives the others back
+			return nil, err
+		}
+	}
+	return in, nil
+}
+
+// open takes one socket.
+func (in *Input) open(url string, sockets *listen.Sockets) error {
+	a, err := listen.Parse(url)
+	if err != nil {
+		return err
+	}
+	if a.IsUnix() && a.Mode == 0 {
+		a.Mode = socketMode
+	}
+	if a.Scheme == "tls" && in.tls == nil {
+		return fmt.Errorf("%q needs a tls section", url)
+	}
+	if a.IsPacket() {
+		c, err := sockets.Packet(a.String())
+		if err != nil {
+			return err
+		}
+		p := &packets{url: taken(a, c.LocalAddr()), conn: c}
+		in.packets, in.order = append(in.packets, p), append(in.order, p)
+		return nil
+	}
+	l, err := sockets.Stream(a.String())
+	if err != nil {
+		return err
+	}
+	s := &stream{url: taken(a, l.Addr()), tls: a.Scheme == "tls", l: l.(streamListener)}
+	in.streams, in.order = append(in.streams, s), append(in.order, s)
+	return nil
+}
+
+// taken is the address as a URL, with the port that was really taken.
+func taken(a listen.Address, at net.Addr) string {
+	if !a.IsUnix() {
+		if _, port, err := net.SplitHostPort(at.String()); err == nil {
+			a.Port, _ = strconv.Atoi(port)
+		}
+	}
+	a.Mode = 0
+	return a.String()
+}
+
+// Run takes records until ctx ends or, after Retire, until the last peer has
+// closed its connection.
+func (in *Input) Run(ctx context.Context) error {
+	if ctx.Err() != nil {
+		in.Retire()
+		return nil
+	}
+	emitting, give := context.WithCancel(context.WithoutCancel(ctx))
+	defer give()
+	var settling, reading, accepting sync.WaitGroup
+	settling.Go(func() { in.runSettle(emitting) })
+	for _, p := range in.packets {
+		in.started(p)
+		if _, ok := p.conn.(*listen.UDPConn); ok {
+			r := newRing()
+			reading.Go(func() { in.runUDP(p, r) })
+			reading.Go(func() { in.runParse(emitting, r) })
+			continue
+		}
+		reading.Go(func() { in.runUnixgram(emitting, p) })
+	}
+	for _, s := range in.streams {
+		in.events.listening(s.url)
+		accepting.Go(func() { in.runAccept(emitting, s) })
+	}
+	done := make(chan struct{})
+	go func() { // ends with the readers, which are waited for below
+		accepting.Wait()
+		reading.Wait()
+		in.serving.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		late := time.AfterFunc(stopTime, func() { give(); in.abandon() })
+		in.stop(&accepting)
+		<-done
+		late.Stop()
+	}
+	close(in.unsettled)
+	settling.Wait()
+	return nil
+}
+
+// started says where the input listens, and what the kernel grants it.
+func (in *Input) started(p *packets) {
+	in.events.listening(p.url)
+	if _, ok := p.conn.(*listen.UDPConn); ok {
+		if granted := listen.Granted(p.conn); granted > 0 && granted < listen.ReceiveBuffer {
+			in.events.smallBuffer(p.url, granted, listen.ReceiveBuffer)
+		}
+	}
+}
+
+// stop ends accepting, first of connections that the kernel has made already,
+// and then has every connection read to where it is.
+func (in *Input) stop(accepting *sync.WaitGroup) {
+	in.end.Do(func() { close(in.ending) })
+	for _, p := range in.packets {
+		_ = p.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader; fails on a closed socket only
+	}
+	for _, s := range in.streams {
+		_ = s.l.SetDeadline(time.Now().Add(backlogTime)) // likewise
+	}
+	accepting.Wait()
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for c := range in.conns {
+		c.drain()
+	}
+}
+
+// abandon closes what did not end in time.
+func (in *Input) abandon() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for c := range in.conns {
+		_ = c.Conn.Close() // it is given up
+	}
+}
+
+// Retire gives the sockets back; connections are served until their peers close them.
+func (in *Input) Retire() {
+	in.end.Do(func() { close(in.ending) })
+	for _, s := range in.streams {
+		_ = s.l.Close() // closed twice, it says so
+	}
+	for _, p := range in.packets {
+		_ = p.conn.Close() // likewise; the input that follows reads on where this one is
+	}
+}
+
+// Status describes the addresses.
+func (in *Input) Status() []inputs.Listener {
+	all := make([]inputs.Listener, 0, len(in.order))
+	for _, at := range in.order {
+		switch at := at.(type) {
+		case *stream:
+			all = append(all, inputs.Listener{URL: at.url, Connections: int(at.open.Load())})
+		case *packets:
+			all = append(all, inputs.Listener{URL: at.url, KernelDrops: at.drops.Load()})
+		}
+	}
+	return all
+}
