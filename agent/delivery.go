@@ -43,6 +43,7 @@ type delivery struct {
 	skip     map[string]map[uint64]bool // offsets in dead letters, until the cursor passes them
 	narrow   map[string]narrowing       // streams in which a refused record is being looked for
 	restart  context.CancelFunc         // ends the session under way
+	moves    int                        // cursors moved by hand; acks of sessions before the last move no longer count
 	state    string                     // up, retrying or stopped
 	failing  time.Time                  // since when; zero when up
 	lastErr  string
@@ -176,13 +177,14 @@ func (d *delivery) session(ctx context.Context) error {
 	})()
 	d.mu.Lock()
 	d.restart = func() { stopSending(errCursorMoved) }
+	moves := d.moves
 	d.mu.Unlock()
 
 	window := make(chan sent, windowBatches) // the sender closes it; full means that the receiver is behind
 	var wg sync.WaitGroup
 	var ackErr error
 	wg.Go(func() {
-		if ackErr = d.runAcks(acking, window); ackErr != nil {
+		if ackErr = d.runAcks(acking, window, moves); ackErr != nil {
 			stopSending(ackErr)
 			for range window { //nolint:revive // what follows a failure is offered again
 			}
@@ -291,7 +293,7 @@ func (e *batchError) Error() string {
 func (e *batchError) Unwrap() error { return e.err }
 
 // runAcks waits for the acks in order and moves the cursor as they come.
-func (d *delivery) runAcks(ctx context.Context, window <-chan sent) error {
+func (d *delivery) runAcks(ctx context.Context, window <-chan sent, moves int) error {
 	for s := range window {
 		n := len(s.offsets)
 		var err error
@@ -300,24 +302,28 @@ func (d *delivery) runAcks(ctx context.Context, window <-chan sent) error {
 		}
 		if err != nil {
 			if n > 0 {
-				d.acknowledged(s.stream, s.offsets[n-1]+1, n, 0)
+				d.acknowledged(moves, s.stream, s.offsets[n-1]+1, n, 0)
 			}
 			return &batchError{stream: s.stream, offsets: s.offsets, err: err}
 		}
-		d.acknowledged(s.stream, s.next, n, s.filtered)
+		d.acknowledged(moves, s.stream, s.next, n, s.filtered)
 	}
 	return nil
 }
 
-// acknowledged moves the cursor to next.
-func (d *delivery) acknowledged(stream string, next uint64, delivered, filtered int) {
+// acknowledged moves the cursor to next, unless somebody has moved it by hand
+// since the session began.
+func (d *delivery) acknowledged(moves int, stream string, next uint64, delivered, filtered int) {
 	counts := d.counts.of(stream)
 	counts.delivered.Add(delivered)
 	counts.filtered.Add(filtered)
 	d.counts.delivered.Add(uint64(delivered))
-	d.store.MoveCursor(d.name, stream, next)
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.moves != moves {
+		return
+	}
+	d.store.MoveCursor(d.name, stream, next)
 	d.next[stream] = next
 	for offset := range d.skip[stream] {
 		if offset < next {
@@ -359,6 +365,7 @@ func (d *delivery) setCursor(stream string, to uint64) {
 	if d.restart != nil {
 		d.restart()
 	}
+	d.moves++
 	d.next[stream] = to
 	delete(d.skip, stream)
 	delete(d.narrow, stream)
