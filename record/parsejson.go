@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 )
 
@@ -29,8 +28,18 @@ func ParseJSON(p []byte, r *Record) error {
 	if j.space() != '{' {
 		return errors.New("record is not a JSON object")
 	}
-	if err := j.members(func(name []byte) error { return j.member(name, r) }); err != nil {
-		return err
+	var had uint32 // a bit for each field seen
+	for first := true; ; first = false {
+		name, done, err := j.member(first)
+		if err != nil {
+			return err
+		}
+		if done {
+			break
+		}
+		if err := j.field(name, &had, r); err != nil {
+			return inField(name, err)
+		}
 	}
 	if !j.end() {
 		return fmt.Errorf("text after the record, at byte %d", j.at)
@@ -39,67 +48,71 @@ func ParseJSON(p []byte, r *Record) error {
 }
 
 // jsonReader reads a record's JSON.
-type jsonReader struct {
-	scanner
-	had uint32 // the fields seen so far, a bit each
-}
+type jsonReader struct{ scanner }
 
 // errJSON: the text is not JSON at all.
 var errJSON = errors.New("not valid JSON")
 
-// members reads an object, at its opening brace, and calls each with the name of
-// a member when its value comes next.
-func (j *jsonReader) members(each func(name []byte) error) error {
-	j.at++
-	if j.space() == '}' {
-		j.at++
-		return nil
-	}
-	for {
-		if j.space() != '"' {
-			return fmt.Errorf("%w at byte %d", errJSON, j.at)
-		}
-		name, err := j.stringValue()
-		if err != nil {
-			return err
-		}
-		if !j.next(':') {
-			return fmt.Errorf("%w at byte %d", errJSON, j.at)
-		}
-		j.space()
-		if err := each(name); err != nil {
-			return fmt.Errorf("%q: %w", cut(name), err)
-		}
-		switch j.space() {
-		case ',':
-			j.at++
-		case '}':
-			j.at++
-			return nil
-		default:
-			return fmt.Errorf("%w at byte %d", errJSON, j.at)
-		}
-	}
-}
+func (j *jsonReader) invalid() error { return fmt.Errorf("%w at byte %d", errJSON, j.at) }
 
-// cut shortens a name from outside for an error.
+// inField adds the field's name to an error.
+func inField(name []byte, err error) error { return fmt.Errorf("%q: %w", cut(name), err) }
+
+// cut shortens what came from outside for an error.
 func cut(name []byte) []byte { return name[:min(len(name), 64)] }
 
-// jsonFields are the names of the fields, in the order AppendJSON writes them.
-var jsonFields = [...]string{"time", "received", "stream", "offset", "agent", "origin", "facility", "severity",
-	"host", "app", "procid", "msgid", "message", "attrs", "sd", "input", "peer", "flags"}
+// more reads what stands between the parts of an object or array: the opening
+// bracket before the first, a comma before any other, or the closing bracket.
+func (j *jsonReader) more(first bool, closing byte) (done bool, err error) {
+	if first {
+		j.at++
+		if j.space() == closing {
+			j.at++
+			return true, nil
+		}
+		return false, nil
+	}
+	switch j.space() {
+	case ',':
+		j.at++
+		j.space()
+		return false, nil
+	case closing:
+		j.at++
+		return true, nil
+	}
+	return false, j.invalid()
+}
 
-// member reads one field's value into r.
-func (j *jsonReader) member(name []byte, r *Record) (err error) {
-	i := slices.Index(jsonFields[:], string(name))
-	if i < 0 {
+// member reads an object up to its next value and returns that one's name.
+func (j *jsonReader) member(first bool) (name []byte, done bool, err error) {
+	if done, err = j.more(first, '}'); done || err != nil {
+		return nil, done, err
+	}
+	if j.space() != '"' {
+		return nil, false, j.invalid()
+	}
+	if name, err = j.stringValue(); err != nil {
+		return nil, false, err
+	}
+	if !j.next(':') {
+		return nil, false, j.invalid()
+	}
+	j.space()
+	return name, false, nil
+}
+
+// field reads one field's value into r.
+func (j *jsonReader) field(name []byte, had *uint32, r *Record) (err error) {
+	bit := fieldBit(name)
+	if bit == 0 {
 		return errors.New("unknown field")
 	}
-	if j.had&(1<<i) != 0 {
+	if *had&bit != 0 {
 		return errors.New("field given twice")
 	}
-	j.had |= 1 << i
-	switch jsonFields[i] {
+	*had |= bit
+	switch string(name) {
 	case "time":
 		r.Time, err = j.timeValue()
 	case "received":
@@ -119,14 +132,28 @@ func (j *jsonReader) member(name []byte, r *Record) (err error) {
 	case "flags":
 		r.Flags, err = j.flags()
 	default:
-		*r.field(jsonFields[i]), err = j.stringValue()
+		*r.text(name), err = j.stringValue()
 	}
 	return err
 }
 
-// field returns the text field of that JSON name.
-func (r *Record) field(name string) *[]byte {
-	switch name {
+// fieldBit returns a bit of its own for each field there is, and 0 for others.
+func fieldBit(name []byte) uint32 {
+	for i, field := range jsonFields {
+		if field == string(name) {
+			return 1 << i
+		}
+	}
+	return 0
+}
+
+// jsonFields are the fields in the order in which AppendJSON writes them.
+var jsonFields = [...]string{"time", "received", "stream", "offset", "agent", "origin", "facility", "severity",
+	"host", "app", "procid", "msgid", "message", "attrs", "sd", "input", "peer", "flags"}
+
+// text returns the text field of that JSON name.
+func (r *Record) text(name []byte) *[]byte {
+	switch string(name) {
 	case "host":
 		return &r.Host
 	case "app":
@@ -216,12 +243,19 @@ func (j *jsonReader) origin(o *Origin) error {
 	if err != nil {
 		return err
 	}
-	bad := fmt.Errorf("want AGENT/EPOCH/STREAM/SEQUENCE, not %q", cut(text))
+	if !o.parse(text) {
+		return fmt.Errorf("want AGENT/EPOCH/STREAM/SEQUENCE, not %q", cut(text))
+	}
+	return nil
+}
+
+// parse reads an origin as AppendJSON writes it, and borrows the stream's name.
+func (o *Origin) parse(text []byte) bool {
 	agent, rest, _ := bytes.Cut(text, []byte{'/'})
 	epoch, rest, _ := bytes.Cut(rest, []byte{'/'})
 	last := bytes.LastIndexByte(rest, '/')
 	if len(agent) != 2*len(o.Agent) || last < 0 {
-		return bad
+		return false
 	}
 	sequence, child, isChild := bytes.Cut(rest[last+1:], []byte{'.'})
 	if !isChild {
@@ -232,10 +266,10 @@ func (j *jsonReader) origin(o *Origin) error {
 	s, errS := strconv.ParseUint(string(sequence), 10, 64)
 	c, errC := strconv.ParseUint(string(child), 10, 32)
 	if errA != nil || errE != nil || errS != nil || errC != nil {
-		return bad
+		return false
 	}
 	o.Epoch, o.Sequence, o.Child, o.Stream = uint32(e), s, uint32(c), rest[:last]
-	return nil
+	return true
 }
 
 // attrs reads the attributes; nested ones stay JSON.
@@ -260,50 +294,27 @@ func (j *jsonReader) attrs(a *Attrs) error {
 }
 
 func (j *jsonReader) flags() (f Flags, err error) {
-	err = j.elements(func() error {
+	if j.space() != '[' {
+		return 0, errors.New("want an array")
+	}
+	for first := true; ; first = false {
+		if done, err := j.more(first, ']'); done || err != nil {
+			return f, err
+		}
 		name, err := j.stringValue()
 		if err != nil {
-			return err
+			return 0, err
 		}
 		flag := FlagNamed(string(name))
 		if flag == 0 {
-			return fmt.Errorf("unknown flag %q", cut(name))
+			return 0, fmt.Errorf("unknown flag %q", cut(name))
 		}
 		f |= flag
-		return nil
-	})
-	return f, err
-}
-
-// elements reads an array and calls each when an element comes next.
-func (j *jsonReader) elements(each func() error) error {
-	if j.space() != '[' {
-		return errors.New("want an array")
-	}
-	j.at++
-	if j.space() == ']' {
-		j.at++
-		return nil
-	}
-	for {
-		j.space()
-		if err := each(); err != nil {
-			return err
-		}
-		switch j.space() {
-		case ',':
-			j.at++
-		case ']':
-			j.at++
-			return nil
-		default:
-			return fmt.Errorf("%w at byte %d", errJSON, j.at)
-		}
 	}
 }
 
 // sd reads structured data: an object of objects, or the raw text as a string.
-func (j *jsonReader) sd() ([]byte, error) {
+func (j *jsonReader) sd() (sd []byte, err error) {
 	switch j.space() {
 	case '"':
 		return j.stringValue()
@@ -311,40 +322,62 @@ func (j *jsonReader) sd() ([]byte, error) {
 	default:
 		return nil, errors.New("want an object or a string")
 	}
-	sd := []byte{}
-	err := j.members(func(id []byte) error {
-		if sdNameLen(id) != len(id) || len(id) == 0 {
-			return errors.New("not a name that structured data can have")
+	for first := true; ; first = false {
+		id, done, err := j.member(first)
+		if done || err != nil {
+			return sd, err
 		}
-		if j.space() != '{' {
-			return errors.New("want an object")
+		if sd == nil {
+			sd = make([]byte, 0, 256)
 		}
-		sd = append(append(sd, '['), id...)
-		err := j.members(func(name []byte) (err error) {
-			sd, err = j.sdParam(sd, name)
-			return err
-		})
-		sd = append(sd, ']')
-		return err
-	})
-	return sd, err
+		if sd, err = j.sdElement(sd, id); err != nil {
+			return nil, inField(id, err)
+		}
+	}
 }
 
-// sdParam reads one value or an array of them and appends a parameter for each.
-func (j *jsonReader) sdParam(sd, name []byte) ([]byte, error) {
+var errSDName = errors.New("not a name that structured data can have")
+
+// sdElement reads an object of parameters and appends the element.
+func (j *jsonReader) sdElement(sd, id []byte) ([]byte, error) {
+	if sdNameLen(id) != len(id) || len(id) == 0 {
+		return nil, errSDName
+	}
+	if j.space() != '{' {
+		return nil, errors.New("want an object")
+	}
+	sd = append(append(sd, '['), id...)
+	for first := true; ; first = false {
+		name, done, err := j.member(first)
+		if err != nil {
+			return nil, err
+		}
+		if done {
+			return append(sd, ']'), nil
+		}
+		if sd, err = j.sdParams(sd, name); err != nil {
+			return nil, inField(name, err)
+		}
+	}
+}
+
+// sdParams reads one value or an array of them and appends a parameter for each.
+func (j *jsonReader) sdParams(sd, name []byte) ([]byte, error) {
 	if sdNameLen(name) != len(name) || len(name) == 0 {
-		return sd, errors.New("not a name that structured data can have")
+		return nil, errSDName
 	}
-	one := func() error {
+	if j.space() != '[' {
 		value, err := j.stringValue()
-		sd = append(append(append(sd, ' '), name...), `="`...)
-		sd = append(appendSDText(sd, value), '"')
-		return err
+		return appendSDParam(sd, name, value), err
 	}
-	if j.space() == '[' {
-		err := j.elements(one)
-		return sd, err
+	for first := true; ; first = false {
+		if done, err := j.more(first, ']'); done || err != nil {
+			return sd, err
+		}
+		value, err := j.stringValue()
+		if err != nil {
+			return nil, err
+		}
+		sd = appendSDParam(sd, name, value)
 	}
-	err := one()
-	return sd, err
 }

@@ -265,13 +265,14 @@ func appendSDValue(dst, value []byte) []byte {
 	}
 }
 
-// appendSDText appends a PARAM-VALUE's text with its escapes.
-func appendSDText(dst, text []byte) []byte {
-	for _, c := range text {
+// appendSDParam appends an SD-PARAM, the value escaped.
+func appendSDParam(dst, name, value []byte) []byte {
+	dst = append(append(append(dst, ' '), name...), `="`...)
+	for _, c := range value {
 		if c == '"' || c == '\\' || c == ']' {
 			dst = append(dst, '\\')
 		}
 		dst = append(dst, c)
 	}
-	return dst
+	return append(dst, '"')
 }

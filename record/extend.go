@@ -1,0 +1,39 @@
+package record
+
+import "encoding/binary"
+
+// AppendExtended copies v to the end of b with more attributes after its own:
+// attrs holds n of them, encoded (docs/format/record.md "Attributes"), and v
+// has none of their keys. If stream is not nil it takes the place of v's. It
+// returns ErrFieldTooLong or ErrTooLarge, and leaves b as it was, when the
+// record would not fit; it trusts attrs to be well-formed.
+//
+// It is Decode, Attrs.Set and Append without taking the record apart: most
+// guests change a record in just this way.
+func (b *Batch) AppendExtended(v View, stream, attrs []byte, n int) error {
+	if stream == nil {
+		stream = v.Stream()
+	}
+	if len(stream)|(v.short(atAttrCount)+n) > MaxField {
+		return ErrFieldTooLong
+	}
+	was := v.short(atStream)
+	size := len(v) + len(stream) - was + len(attrs)
+	if size > MaxSize {
+		return ErrTooLarge
+	}
+	b.start()
+	at := headerSize + v.short(atHost) + v.short(atApp) + v.short(atProcID) + v.short(atMsgID)
+	from := len(b.buf)
+	b.buf = append(b.buf, v[:at]...)
+	b.buf = append(b.buf, stream...)
+	b.buf = append(b.buf, v[at+was:]...)
+	b.buf = append(b.buf, attrs...)
+	h := b.buf[from:]
+	binary.LittleEndian.PutUint32(h[atSize:], uint32(size))
+	binary.LittleEndian.PutUint16(h[atStream:], uint16(len(stream)))
+	binary.LittleEndian.PutUint16(h[atAttrCount:], uint16(v.short(atAttrCount)+n))
+	binary.LittleEndian.PutUint32(h[atAttrs:], uint32(v.long(atAttrs)+len(attrs)))
+	b.ends = append(b.ends, uint32(len(b.buf)))
+	return nil
+}
