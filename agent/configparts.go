@@ -36,14 +36,14 @@ func kindOf[K any](l *loader, n *config.Node, kinds []K, name func(K) string) (k
 		return kind, false
 	}
 	if given == nil || given.Kind() == config.Null {
-		at.Key("type").Problemf("is missing; write type: and one of %s", config.Choices(names))
+		at.Key("type").Problemf("is missing; write type: %s", config.Choices(names))
 		return kind, false
 	}
 	text, _ := given.Text()
 	if i := slices.Index(names, text); i >= 0 {
 		return kinds[i], true
 	}
-	given.At(&l.problems).Problemf("%q is not a kind in this binary; write %s", text, config.Choices(names))
+	given.At(&l.problems).Problemf("%q is not a kind that this binary has; %s", text, config.Suggest(text, names))
 	return kind, false
 }
 

@@ -24,7 +24,8 @@ func (c *Config) Effective(w io.Writer) error {
 	p.format(2, c.API)
 	p.section("inputs", len(c.Inputs))
 	for _, in := range c.Inputs {
-		p.printf("  %s:\n    type: %s\n", config.Quote(in.Name), in.Kind.Name)
+		p.printf("  %s:\n", config.Quote(in.Name))
+		p.format(4, common{in.Kind.Name})
 		p.format(4, in.Options)
 	}
 	p.section("modules", len(c.Modules))
@@ -49,8 +50,8 @@ func (c *Config) Effective(w io.Writer) error {
 	}
 	p.section("forwarders", len(c.Forwarders))
 	for _, f := range c.Forwarders {
-		p.printf("  %s:\n    type: %s\n", config.Quote(f.Name), f.Kind.Name)
-		p.format(4, forwarderSection{From: f.From, Start: f.Start})
+		p.printf("  %s:\n", config.Quote(f.Name))
+		p.format(4, forwarderSection{common: common{f.Kind.Name}, From: f.From, Start: f.Start})
 		if f.Where != nil {
 			p.printf("    where: %s\n", config.Quote(f.WhereText))
 		}

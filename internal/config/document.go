@@ -65,13 +65,17 @@ func (d *document) hide(n *Node) {
 		return
 	}
 	p := n.place
-	if n.style == '|' || n.style == '>' {
-		for line := p.line + 1; line <= p.line+strings.Count(n.raw, "\n")+1; line++ {
-			d.hidden = append(d.hidden, place{line, 1, 0})
-		}
+	d.hidden = append(d.hidden, p)
+	if n.style != '|' && n.style != '>' && p.width > 0 {
 		return
 	}
-	d.hidden = append(d.hidden, p)
+	// The text goes on for as long as lines are blank, or indented further than its key's.
+	for line := p.line + 1; line <= len(d.lines); line++ {
+		if s, _ := d.line(line); strings.TrimSpace(s) != "" && d.indentOf(line) <= d.indentOf(p.line) {
+			return
+		}
+		d.hidden = append(d.hidden, place{line, 1, 0})
+	}
 }
 
 func (d *document) line(n int) (string, bool) {

@@ -50,7 +50,7 @@ const (
 
 // String names the kind as an error message does, article included.
 func (k Kind) String() string {
-	return [...]string{"nothing", "true or false", "a number", "a number", "a text", "a list", "a mapping"}[k]
+	return [...]string{"empty", "true or false", "a number", "a number", "a text", "a list", "a mapping"}[k]
 }
 
 // Node is one place in a config file: a YAML value, its key path and its
@@ -171,7 +171,7 @@ func (n *Node) Offset(i int) (line, col int) {
 // JSON returns the subtree as JSON, mappings with their keys sorted: equal
 // trees give equal bytes. A number that JSON cannot write is an error.
 func (n *Node) JSON() ([]byte, error) {
-	v, err := n.plain()
+	v, err := n.plain(n.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func (n *Node) JSON() ([]byte, error) {
 	e := json.NewEncoder(&b)
 	e.SetEscapeHTML(false)
 	if err := e.Encode(v); err != nil {
-		return nil, fmt.Errorf("%s: %w", n.Path, err)
+		return nil, err
 	}
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), nil
 }
@@ -200,8 +200,8 @@ func (n *Node) Digest() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// plain turns the subtree into what encoding/json writes.
-func (n *Node) plain() (any, error) {
+// plain turns the subtree into what encoding/json writes; errors say where below root.
+func (n *Node) plain(root string) (any, error) {
 	if n == nil {
 		return nil, nil
 	}
@@ -212,13 +212,13 @@ func (n *Node) plain() (any, error) {
 		return n.text == "true", nil
 	case Int, Float:
 		if f, ok := n.number.(float64); ok && (math.IsNaN(f) || math.IsInf(f, 0)) {
-			return nil, fmt.Errorf("%s: JSON has no number %s", n.Path, n.text)
+			return nil, fmt.Errorf("%sJSON has no number %s; write another, or a text in quotes", strings.TrimLeft(strings.TrimPrefix(n.Path, root)+": ", ".: "), n.text)
 		}
 		return n.number, nil
 	case List:
 		list := make([]any, len(n.entries))
 		for i := range n.entries {
-			v, err := n.entries[i].value.plain()
+			v, err := n.entries[i].value.plain(root)
 			if err != nil {
 				return nil, err
 			}
@@ -228,7 +228,7 @@ func (n *Node) plain() (any, error) {
 	case Map:
 		m := make(map[string]any, len(n.entries))
 		for i := range n.entries {
-			v, err := n.entries[i].value.plain()
+			v, err := n.entries[i].value.plain(root)
 			if err != nil {
 				return nil, err
 			}

@@ -192,6 +192,7 @@ var remedies = []struct{ complaint, remedy string }{
 	{"could not find end character of single-quoted", "a text that began with ' is not closed; write '"},
 	{"unexpected key name", `a key without its ":"; write "key: value"`},
 	{"non-map value is specified", `neither a key nor part of the value above; write "key: value"`},
+	{"is a reserved character", "a value begins with a character that YAML reserves; put the value in quotes"},
 	{"value is not allowed in this context", "does not belong here; check the indentation against the lines above"},
 	{"block sequence entries are not allowed", "a list begins on the line of its key; begin it on the next"},
 	{"found reserved character", "a value begins with a character that YAML reserves; put the value in quotes"},
@@ -208,6 +209,17 @@ func (d *document) syntaxError(err error) (place, string) {
 	at := place{t.Position.Line, t.Position.Column, max(1, utf8.RuneCountInString(strings.TrimSpace(t.Value)))}
 	if strings.Contains(t.Value, "\n") {
 		at.width = 0
+	}
+	line, _ := d.line(at.line)
+	after := string([]rune(line)[min(at.col-1, utf8.RuneCountInString(line)):])
+	switch {
+	case strings.Contains(se.GetMessage(), "mapping value is not allowed") && !strings.Contains(after, ": "):
+		at.line, at.col, at.width = at.line+1, d.indentOf(at.line+1)+1, 0
+		return at, "is indented further than the key above it, whose value is already written; indent keys of one mapping alike"
+	case t.Type == token.MappingEndType:
+		return at, `a list that began with "[" is not closed; write "]"`
+	case t.Type == token.SequenceEndType:
+		return at, `a mapping that began with "{" is not closed; write "}"`
 	}
 	for _, r := range remedies {
 		if strings.Contains(se.GetMessage(), r.complaint) {
