@@ -125,40 +125,6 @@ func (b *Batch) AppendView(v View) {
 	b.ends = append(b.ends, uint32(len(b.buf)))
 }
 
-// AppendFlagged copies one encoded record to the end of b and adds flags to
-// those it has.
-func (b *Batch) AppendFlagged(v View, flags Flags) {
-	b.AppendView(v)
-	h := b.buf[len(b.buf)-len(v):]
-	binary.LittleEndian.PutUint16(h[atFlags:], uint16(v.Flags()|flags))
-}
-
-// AppendRouted copies one encoded record to the end of b and sets its stream;
-// an empty one takes the record's stream away. Errors are those of Append.
-func (b *Batch) AppendRouted(v View, stream string) error {
-	if len(stream) > MaxField {
-		return ErrFieldTooLong
-	}
-	at := headerSize + v.short(atHost) + v.short(atApp) + v.short(atProcID) + v.short(atMsgID)
-	after := at + v.short(atStream)
-	size := len(v) - (after - at) + len(stream)
-	if size > MaxSize {
-		return ErrTooLarge
-	}
-	if !b.fits(size) {
-		return ErrBatchFull
-	}
-	b.start()
-	from := len(b.buf)
-	b.buf = append(b.buf, v[:at]...)
-	b.buf = append(b.buf, stream...)
-	b.buf = append(b.buf, v[after:]...)
-	binary.LittleEndian.PutUint32(b.buf[from+atSize:], uint32(size))
-	binary.LittleEndian.PutUint16(b.buf[from+atStream:], uint16(len(stream)))
-	b.ends = append(b.ends, uint32(len(b.buf)))
-	return nil
-}
-
 // AppendBatch copies records from to to (exclusive) of other to the end of b.
 func (b *Batch) AppendBatch(other *Batch, from, to int) {
 	if from >= to {

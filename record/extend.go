@@ -2,11 +2,25 @@ package record
 
 import "encoding/binary"
 
+// AppendFlagged copies one encoded record to the end of b and adds flags to
+// those it has.
+func (b *Batch) AppendFlagged(v View, flags Flags) {
+	b.AppendView(v)
+	h := b.buf[len(b.buf)-len(v):]
+	binary.LittleEndian.PutUint16(h[atFlags:], uint16(v.Flags()|flags))
+}
+
+// AppendRouted copies one encoded record to the end of b and sets its stream;
+// an empty one takes the record's stream away. Errors are those of Append.
+func (b *Batch) AppendRouted(v View, stream string) error {
+	return b.appendPatched(v, bytesOf(stream), nil, 0)
+}
+
 // AppendExtended copies v to the end of b with more attributes after its own:
 // attrs holds n of them, encoded (docs/format/record.md "Attributes"), and v
 // has none of their keys. If stream is not nil it takes the place of v's. It
-// returns ErrFieldTooLong or ErrTooLarge, and leaves b as it was, when the
-// record would not fit; it trusts attrs to be well-formed.
+// returns the errors of Append, and leaves b as it was, when the record would
+// not fit; it trusts attrs to be well-formed.
 //
 // It is Decode, Attrs.Set and Append without taking the record apart: most
 // guests change a record in just this way.
@@ -14,6 +28,11 @@ func (b *Batch) AppendExtended(v View, stream, attrs []byte, n int) error {
 	if stream == nil {
 		stream = v.Stream()
 	}
+	return b.appendPatched(v, stream, attrs, n)
+}
+
+// appendPatched copies v with another stream and with n more attributes.
+func (b *Batch) appendPatched(v View, stream, attrs []byte, n int) error {
 	if len(stream)|(v.short(atAttrCount)+n) > MaxField {
 		return ErrFieldTooLong
 	}
@@ -21,6 +40,9 @@ func (b *Batch) AppendExtended(v View, stream, attrs []byte, n int) error {
 	size := len(v) + len(stream) - was + len(attrs)
 	if size > MaxSize {
 		return ErrTooLarge
+	}
+	if !b.fits(size) {
+		return ErrBatchFull
 	}
 	b.start()
 	at := headerSize + v.short(atHost) + v.short(atApp) + v.short(atProcID) + v.short(atMsgID)

@@ -2,7 +2,9 @@ package record
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -115,6 +117,17 @@ func TestJSONOfStructuredData(t *testing.T) {
 	f(`-`, `"-"`)
 	many := strings.Repeat("[a]", maxElements+1)
 	f(many, `"`+many+`"`)
+	params := ""
+	for i := range maxParams + 1 {
+		params += fmt.Sprintf("[%d p=\"\"]", i%60)
+	}
+	f(params, strconv.Quote(params))
+	var elements []string
+	for i := range maxElements {
+		elements = append(elements, fmt.Sprintf(`"e%d":{"a":"1","b":"2"}`, i))
+	}
+	sd := strings.NewReplacer(`,"e`, `][e`, `":{"a":"1","b":"2"}`, ` a="1" b="2"`, `"e0`, `[e0`).Replace(strings.Join(elements, ",")) + "]"
+	f(sd, "{"+strings.Join(elements, ",")+"}")
 }
 
 func TestParseJSONReadsWhatAppendJSONWrites(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 // ParseLogfmt sets an attribute for each key=value pair in msg. Pairs are set
 // apart by spaces; a value may be quoted, with the escapes of JSON and of Go. As
 // logfmt has no types, a value without quotes becomes an Int or a Float if it is
-// written like one, without exponent and with at most 15 digits for a Float, a
+// written like one, without exponent and in at most 17 characters for a Float, a
 // Bool if it is true or false, and a String otherwise. A word without = becomes
 // true. Of a key that comes twice the last wins, and only the first 256 words are
 // taken.

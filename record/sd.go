@@ -114,6 +114,7 @@ func appendSD(dst, sd []byte) []byte {
 // knows from a bit for each name. ok is false if that may not be so.
 func appendUniqueSD(dst, sd []byte) (object []byte, ok bool) {
 	var ids uint64
+	params := 0
 	sep := byte('{')
 	for len(sd) > 0 {
 		n := 0
@@ -128,7 +129,7 @@ func appendUniqueSD(dst, sd []byte) (object []byte, ok bool) {
 		var names uint64
 		for len(sd) > 0 && sd[0] == ' ' {
 			name, value, rest, ok := sdParam(sd)
-			if !ok || !addName(&names, name) {
+			if params++; !ok || params > maxParams || !addName(&names, name) {
 				return dst, false
 			}
 			if names&(names-1) != 0 { // not the first
