@@ -24,7 +24,7 @@ type datagrams struct {
 	buf     []byte
 	ends    []int
 	rewind  forwarders.Rewind
-	batch   []ipv4.Message
+	batch   []ipv4.Message // reused; as many as the largest batch had
 	events  events
 	cut     *metrics.Counter // messages shortened to what a datagram holds
 
@@ -78,22 +78,19 @@ func (f *datagrams) Deliver(ctx context.Context, b *forwarders.Batch) (forwarder
 // send writes the datagrams, many with one system call where there is one for
 // it, and returns how many were sent.
 func (f *datagrams) send(c net.Conn) (int, error) {
-	f.batch = f.batch[:0]
-	from := 0
+	for len(f.batch) < len(f.ends) {
+		f.batch = append(f.batch, ipv4.Message{Buffers: make([][]byte, 1)})
+	}
+	batch, from := f.batch[:len(f.ends)], 0
 	for i, end := range f.ends {
-		if i == len(f.batch) && i < cap(f.batch) {
-			f.batch = f.batch[:i+1]
-		} else {
-			f.batch = append(f.batch, ipv4.Message{Buffers: make([][]byte, 1)})
-		}
-		f.batch[i].Buffers[0] = f.buf[from:end]
+		batch[i].Buffers[0] = f.buf[from:end]
 		from = end
 	}
 	packets := ipv4.NewPacketConn(c.(net.PacketConn)) // the call is the same for IPv6
 	for sent := 0; ; {
-		n, err := packets.WriteBatch(f.batch[sent:], 0)
+		n, err := packets.WriteBatch(batch[sent:], 0)
 		sent += max(n, 0)
-		if err != nil || sent == len(f.batch) {
+		if err != nil || sent == len(batch) {
 			return sent, err
 		}
 	}

@@ -302,7 +302,7 @@ func TestEarlyAnswer(t *testing.T) {
 func TestHeadersThatCannotBe(t *testing.T) {
 	f := func(name, value string, ok bool) {
 		t.Helper()
-		if err := checkHeader(name, config.LiteralSecret(value)); (err == nil) != ok {
+		if err := checkHeader(name, value); (err == nil) != ok {
 			t.Errorf("%q: %q gave %v", name, value, err)
 		} else if err != nil && strings.ContainsAny(value, "\r\n\x00") && strings.Contains(err.Error(), value) {
 			t.Errorf("%v tells the value", err)
