@@ -220,15 +220,12 @@ func (p *Parser) cisco(b []byte, at int, r *record.Record) int {
 			break
 		}
 		if word := b[at : end-1]; digits(word) < 0 {
-			if !isHost(word) {
+			if !isHost(word) || r.Host != nil {
 				break
 			}
 			r.Host = word[:len(word):len(word)]
 		}
 		at = end + 1
-		if r.Host != nil {
-			break
-		}
 	}
 	if at < len(b) && (b[at] == '*' || b[at] == '.') {
 		at++

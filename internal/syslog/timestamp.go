@@ -259,7 +259,7 @@ func civilFromDays(days int64) (year, month, dom int) {
 // this is no such text, and NoTime if it is but no such time exists.
 func (p *Parser) looseISO(b []byte) (ns int64, end int) {
 	if len(b) < 19 || b[4] != '-' || b[7] != '-' || (b[10] != 'T' && b[10] != ' ') || b[13] != ':' || b[16] != ':' ||
-		digits(b[:4]) < 0 || digits(b[5:7]) < 0 || digits(b[8:10]) < 0 {
+		min(digits(b[:4]), digits(b[5:7]), digits(b[8:10]), digits(b[11:13]), digits(b[14:16]), digits(b[17:19])) < 0 {
 		return 0, 0
 	}
 	fraction, end := fractionOf(b, 19)
@@ -289,34 +289,35 @@ func fractionOf(b []byte, at int) (ns int64, end int) {
 	return ns, at
 }
 
-// looseZone reads a zone at at, and skips what some senders put after it
-// ("+00:00Z", "Z+00").
+// looseZone reads a zone at at. Some senders say UTC twice ("+00:00Z", "Z+00").
 func looseZone(b []byte, at int) (zoned bool, east int64, end int) {
-	if at >= len(b) {
-		return false, 0, at
-	}
 	end = at
 	for end < len(b) && end-at < 9 && (b[end]-'0' < 10 || b[end] == ':' && end+1 < len(b) && b[end+1]-'0' < 10 ||
 		b[end] == '+' || b[end] == '-' || b[end] == 'Z' || b[end] == 'z') {
 		end++
 	}
 	text := b[at:end]
-	if len(text) == 0 || text[0]-'0' < 10 || text[0] == ':' {
-		return false, 0, at
-	}
-	if text[0] == 'Z' || text[0] == 'z' {
+	switch string(text) {
+	case "Z", "z", "Z+00", "Z+00:00", "+00:00Z", "+0000Z":
 		return true, 0, end
 	}
-	if east, ok := zone(text); ok {
-		return true, east, end
+	if len(text) == 0 || text[0] != '+' && text[0] != '-' {
+		return false, 0, at
 	}
-	if len(text) >= 5 && digits(text[1:5]) >= 0 {
-		east, ok := zone([]byte{text[0], text[1], text[2], ':', text[3], text[4]})
-		return ok, east, end
+	full := []byte{text[0], '0', '0', ':', '0', '0'}
+	switch len(text) {
+	case 3: // +07
+		copy(full[1:], text[1:])
+	case 5: // +0700
+		copy(full[1:], text[1:3])
+		copy(full[4:], text[3:])
+	case 6: // +07:00
+		copy(full, text)
+	default:
+		return false, 0, at
 	}
-	if len(text) == 3 {
-		east, ok := zone([]byte{text[0], text[1], text[2], ':', '0', '0'})
-		return ok, east, end
+	if east, zoned = zone(full); !zoned {
+		return false, 0, at
 	}
-	return false, 0, at
+	return true, east, end
 }
