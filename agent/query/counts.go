@@ -14,7 +14,7 @@ type counts struct {
 	refused   *metrics.Counter
 	damaged   *metrics.Counter
 	scanned   *metrics.Counter
-	took      *metrics.FloatCounter // seconds, all questions together
+	took      *metrics.FloatCounter       // seconds, all questions together
 	dropped   map[string]*metrics.Counter // tails by reason
 }
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/runnel-log/runnel/record"
@@ -17,7 +18,7 @@ type memory struct {
 	mu      sync.Mutex // guards all below
 	streams map[string]*memoryStream
 	changed chan struct{}
-	reads   int
+	reads   atomic.Int64 // blocks; not guarded
 }
 
 type memoryStream struct {
@@ -136,9 +137,9 @@ func (m *memory) Head(stream string, at uint64) (Head, bool) {
 var errDamaged = errors.New("block does not match its checksum")
 
 func (m *memory) Read(stream string, at uint64, b *record.Batch) (uint64, error) {
+	m.reads.Add(1)
 	m.mu.Lock()
 	blk, ok := m.block(stream, at)
-	m.reads++
 	m.mu.Unlock()
 	switch {
 	case !ok:
@@ -159,7 +160,7 @@ func (m *memory) Identity() ([16]byte, uint32) { return [16]byte{0x7f, 0x3c}, 3 
 
 // fakeHost is a Host whose answers a test sets.
 type fakeHost struct {
-	mu        sync.Mutex // guards moved
+	mu        sync.Mutex // guards the rest
 	moved     map[string]uint64
 	notReady  error
 	reloadErr error
@@ -175,9 +176,19 @@ func (h *fakeHost) Status() Status {
 	}
 }
 
-func (h *fakeHost) Reload(context.Context) error { return h.reloadErr }
-func (h *fakeHost) Ready() error                 { return h.notReady }
-func (h *fakeHost) Config() []byte               { return []byte("agent:\n  name: vm-17\n") }
+func (h *fakeHost) Reload(context.Context) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.reloadErr
+}
+
+func (h *fakeHost) Ready() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.notReady
+}
+
+func (h *fakeHost) Config() []byte { return []byte("agent:\n  name: vm-17\n") }
 
 func (h *fakeHost) SetCursor(forwarder, stream string, to uint64) error {
 	if forwarder != "hook" || stream != "app" {

@@ -75,6 +75,7 @@ type scanner struct {
 	lanes  []lane
 	room   int   // records that the caller will still take; bounds what is looked at
 	budget int64 // bytes that may still be read
+	moved  bool  // rest is further on than it was; until then the budget does not count, or pages could stand still
 
 	bytes    int64  // read so far
 	damaged  uint64 // records in blocks that could not be read
@@ -115,9 +116,10 @@ func (s *scanner) next(ctx context.Context) (v record.View, stream string, offse
 			i := best.taken
 			best.taken++
 			s.room--
+			s.moved = true
 			return best.found.At(i), best.stream, best.kept[i], nil
 		}
-		if s.budget <= 0 || ctx.Err() != nil {
+		if s.budget <= 0 && s.moved || ctx.Err() != nil {
 			return nil, "", 0, errSpent
 		}
 		s.scan(best)
@@ -317,6 +319,7 @@ func (s *scanner) collect(l *lane, first uint64, from, to int, timely bool) {
 			return
 		}
 	}
+	s.moved = s.moved || len(l.kept) == 0
 	if s.desc {
 		l.hi = first + uint64(from)
 	} else {

@@ -55,6 +55,10 @@ func Locate(f Flags) (Location, error) {
 		at.From = "no token was given for it; give one with --token-file or $RUNNEL_TOKEN"
 		return at, nil
 	}
+	if local.env != "" {
+		at.Token, at.From = os.Getenv(local.env), "$"+local.env
+		return at, nil
+	}
 	at.From = local.token
 	if at.Token, err = readToken(local.token); err != nil {
 		// The agent may be open, or the user may be about to hear of the token.
@@ -97,6 +101,7 @@ func readToken(path string) (string, error) {
 type local struct {
 	api   string
 	token string // a file
+	env   string // a variable, instead of the file
 }
 
 // readConfig reads where the API is and where its token, from path or from where run
@@ -145,6 +150,7 @@ func (l *local) read(root *config.Node, dir string) {
 		}
 		l.api = scheme + "://" + net.JoinHostPort(host, port)
 	}
+	l.env = text(api.Key("token").Key("env"))
 	if file := text(api.Key("token").Key("file")); file != "" {
 		l.token = under(dir, file)
 	} else if data := text(root.Key("agent").Key("data_dir")); data != "" {
