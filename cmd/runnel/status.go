@@ -1,0 +1,163 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/runnel-log/runnel/agent/query"
+)
+
+// cursorState is a cursor as the API gives it.
+type cursorState = query.CursorStatus
+
+// statusCmd shows how the agent is doing.
+type statusCmd struct{}
+
+func (statusCmd) Run(g *globals) error {
+	agent, err := g.client()
+	if err != nil {
+		return err
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	var raw json.RawMessage
+	if err := agent.GetJSON(ctx, "/api/v1/status", nil, &raw); err != nil {
+		return err
+	}
+	if g.Output == "json" {
+		return printJSON(g.Stdout, raw)
+	}
+	var st query.Status
+	if err := json.Unmarshal(raw, &st); err != nil {
+		return fmt.Errorf("read the agent's answer: %w", err)
+	}
+	return printStatus(g.Stdout, st, time.Now())
+}
+
+// printStatus prints every part as a table, and below them what went wrong.
+func printStatus(w io.Writer, st query.Status, now time.Time) error {
+	a := st.Agent
+	fmt.Fprintf(w, "%s  runnel %s  pid %d  up %s", visible(w, a.Name), visible(w, a.Version), a.PID, span(a.Uptime))
+	if a.RSS > 0 {
+		fmt.Fprintf(w, "  %s of memory", size(a.RSS))
+	}
+	fmt.Fprintf(w, "\ndata in %s", visible(w, a.DataDir))
+	if a.DiskMax > 0 {
+		fmt.Fprintf(w, ": %s of %s", size(a.DiskUsed), size(a.DiskMax))
+	}
+	fmt.Fprintln(w)
+	if a.Ready != "" {
+		fmt.Fprintf(w, "not ready: %s\n", visible(w, a.Ready))
+	}
+	tables := []table{inputTable(st), pipelineTable(st), moduleTable(st), streamTable(st, now), forwarderTable(st)}
+	for i := range tables {
+		if err := tables[i].print(w); err != nil {
+			return err
+		}
+	}
+	troubles := troubleTable(st, now)
+	return troubles.print(w)
+}
+
+func inputTable(st query.Status) table {
+	t := table{title: "INPUTS", head: []string{"NAME", "KIND", "LISTENS ON", "CONNS", "RECORDS", "BYTES", "RATE", "MALFORMED", "TRUNCATED", "LOST", "ERRORS"}}
+	for _, in := range st.Inputs {
+		urls, connections, lost := []string{}, uint64(0), in.Dropped
+		for _, l := range in.Listeners {
+			urls = append(urls, l.URL)
+			connections += uint64(l.Connections)
+			lost += l.KernelDrops
+		}
+		if len(urls) == 0 {
+			urls = []string{""}
+		}
+		t.add(in.Name, in.Kind, urls[0], zero(connections), num(in.Records), size(int64(in.Bytes)), rate(in.Rate),
+			zero(in.Malformed), zero(in.Truncated), zero(lost), zero(in.Errors))
+		for _, url := range urls[1:] {
+			t.add("", "", url, "", "", "", "", "", "", "", "")
+		}
+	}
+	return t
+}
+
+func pipelineTable(st query.Status) table {
+	t := table{title: "PIPELINES", head: []string{"NAME", "FROM", "RECEIVED", "EMITTED", "STORED", "REJECTED", "RATE", "DROPPED"}}
+	for _, p := range st.Pipelines {
+		var dropped []string
+		for _, reason := range slices.Sorted(maps.Keys(p.Dropped)) {
+			if n := p.Dropped[reason]; n > 0 {
+				dropped = append(dropped, reason+"="+num(n))
+			}
+		}
+		if len(dropped) == 0 {
+			dropped = []string{"-"}
+		}
+		t.add(p.Name, strings.Join(p.From, ","), num(p.Received), zero(p.Emitted), num(p.Stored), zero(p.Rejected), rate(p.Rate), strings.Join(dropped, ","))
+	}
+	return t
+}
+
+func moduleTable(st query.Status) table {
+	t := table{title: "MODULES", head: []string{"NAME", "FILE", "HASH", "RECORDS", "DROPPED", "FAILED", "PER RECORD", "STATE"}}
+	for _, m := range st.Modules {
+		each := "-"
+		if m.Records > 0 {
+			each = fmt.Sprintf("%.0fns", m.Seconds*1e9/float64(m.Records))
+		}
+		state := "runs"
+		if m.Bypassed {
+			state = "bypassed"
+		}
+		t.add(m.Name, m.File, m.Hash[:min(12, len(m.Hash))], num(m.Records), zero(m.Dropped), zero(m.Failed), each, state)
+	}
+	return t
+}
+
+func streamTable(st query.Status, now time.Time) table {
+	t := table{title: "STREAMS", head: []string{"NAME", "RECORDS", "FIRST", "NEXT", "ON DISK", "RAW", "RATE", "OLDEST", "NEWEST"}}
+	for _, s := range st.Streams {
+		t.add(s.Name, num(s.Records), num(s.First), num(s.Next), size(s.Bytes), size(s.RawBytes), rate(s.Rate), ago(s.Oldest, now), ago(s.Newest, now))
+	}
+	return t
+}
+
+func forwarderTable(st query.Status) table {
+	t := table{title: "FORWARDERS", head: []string{"NAME", "KIND", "TO", "STATE", "RATE", "STREAM", "NEXT", "LAG", "BEHIND", "DELIVERED", "FILTERED", "EXPIRED", "DEAD"}}
+	for _, f := range st.Forwarders {
+		cells := []string{f.Name, f.Kind, f.To, f.State, rate(f.Rate)}
+		if len(f.Streams) == 0 {
+			t.add(append(cells, "", "", "", "", "", "", "", "")...)
+		}
+		for _, c := range f.Streams {
+			t.add(append(cells, c.Stream, num(c.Next), zero(c.LagRecords), span(c.LagSeconds), num(c.Delivered), zero(c.Filtered), zero(c.Expired), zero(c.Dead))...)
+			cells = []string{"", "", "", "", ""}
+		}
+	}
+	return t
+}
+
+// troubleTable is the last error of everything that has one.
+func troubleTable(st query.Status, now time.Time) table {
+	t := table{title: "LAST ERRORS", head: []string{"PART", "AGO", "ERROR"}}
+	for _, in := range st.Inputs {
+		if in.LastError != "" {
+			t.add("input "+in.Name, "-", in.LastError)
+		}
+	}
+	for _, m := range st.Modules {
+		if m.LastError != "" {
+			t.add("module "+m.Name, "-", m.LastError)
+		}
+	}
+	for _, f := range st.Forwarders {
+		if f.LastError != "" {
+			t.add("forwarder "+f.Name, ago(f.LastErrorAt, now), f.LastError)
+		}
+	}
+	return t
+}
