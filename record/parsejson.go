@@ -112,6 +112,10 @@ func (j *jsonReader) field(name []byte, had *uint32, r *Record) (err error) {
 		return errors.New("field given twice")
 	}
 	*had |= bit
+	if text := r.text(name); text != nil {
+		*text, err = j.stringValue()
+		return err
+	}
 	switch string(name) {
 	case "time":
 		r.Time, err = j.timeValue()
@@ -131,8 +135,6 @@ func (j *jsonReader) field(name []byte, had *uint32, r *Record) (err error) {
 		r.SD, err = j.sd()
 	case "flags":
 		r.Flags, err = j.flags()
-	default:
-		*r.text(name), err = j.stringValue()
 	}
 	return err
 }
@@ -151,7 +153,7 @@ func fieldBit(name []byte) uint32 {
 var jsonFields = [...]string{"time", "received", "stream", "offset", "agent", "origin", "facility", "severity",
 	"host", "app", "procid", "msgid", "message", "attrs", "sd", "input", "peer", "flags"}
 
-// text returns the text field of that JSON name.
+// text returns the text field of that JSON name, or nil.
 func (r *Record) text(name []byte) *[]byte {
 	switch string(name) {
 	case "host":
@@ -170,8 +172,10 @@ func (r *Record) text(name []byte) *[]byte {
 		return &r.Peer
 	case "agent":
 		return &r.Agent
+	case "message":
+		return &r.Message
 	}
-	return &r.Message
+	return nil
 }
 
 // stringValue reads a string, borrowed from the text if it has no escapes.
@@ -310,74 +314,5 @@ func (j *jsonReader) flags() (f Flags, err error) {
 			return 0, fmt.Errorf("unknown flag %q", cut(name))
 		}
 		f |= flag
-	}
-}
-
-// sd reads structured data: an object of objects, or the raw text as a string.
-func (j *jsonReader) sd() (sd []byte, err error) {
-	switch j.space() {
-	case '"':
-		return j.stringValue()
-	case '{':
-	default:
-		return nil, errors.New("want an object or a string")
-	}
-	for first := true; ; first = false {
-		id, done, err := j.member(first)
-		if done || err != nil {
-			return sd, err
-		}
-		if sd == nil {
-			sd = make([]byte, 0, 256)
-		}
-		if sd, err = j.sdElement(sd, id); err != nil {
-			return nil, inField(id, err)
-		}
-	}
-}
-
-var errSDName = errors.New("not a name that structured data can have")
-
-// sdElement reads an object of parameters and appends the element.
-func (j *jsonReader) sdElement(sd, id []byte) ([]byte, error) {
-	if sdNameLen(id) != len(id) || len(id) == 0 {
-		return nil, errSDName
-	}
-	if j.space() != '{' {
-		return nil, errors.New("want an object")
-	}
-	sd = append(append(sd, '['), id...)
-	for first := true; ; first = false {
-		name, done, err := j.member(first)
-		if err != nil {
-			return nil, err
-		}
-		if done {
-			return append(sd, ']'), nil
-		}
-		if sd, err = j.sdParams(sd, name); err != nil {
-			return nil, inField(name, err)
-		}
-	}
-}
-
-// sdParams reads one value or an array of them and appends a parameter for each.
-func (j *jsonReader) sdParams(sd, name []byte) ([]byte, error) {
-	if sdNameLen(name) != len(name) || len(name) == 0 {
-		return nil, errSDName
-	}
-	if j.space() != '[' {
-		value, err := j.stringValue()
-		return appendSDParam(sd, name, value), err
-	}
-	for first := true; ; first = false {
-		if done, err := j.more(first, ']'); done || err != nil {
-			return sd, err
-		}
-		value, err := j.stringValue()
-		if err != nil {
-			return nil, err
-		}
-		sd = appendSDParam(sd, name, value)
 	}
 }

@@ -13,10 +13,10 @@ func appendTime(dst []byte, ns int64) []byte {
 	d := dst[len(dst)-30:]
 	n := 19
 	if fraction > 0 {
-		for i := 28; i > 19; i-- {
-			d[i] = byte('0' + fraction%10)
-			fraction /= 10
-		}
+		milli, micro, nano := fraction/1e6, fraction/1e3%1e3, fraction%1e3
+		d[20], d[21], d[22] = threeDigits(milli)
+		d[23], d[24], d[25] = threeDigits(micro)
+		d[26], d[27], d[28] = threeDigits(nano)
 		for n = 29; d[n-1] == '0'; n-- {
 		}
 	}
@@ -27,14 +27,17 @@ func appendTime(dst []byte, ns int64) []byte {
 // appendMillis appends ns as RFC 3339 in UTC with milliseconds, cut, not rounded.
 func appendMillis(dst []byte, ns int64) []byte {
 	dst, fraction := appendClock(dst, ns)
-	d, milli := dst[len(dst)-30:], fraction/1e6
-	d[20] = byte('0' + milli/100)
-	d[21], d[22] = twoDigits(milli % 100)
+	d := dst[len(dst)-30:]
+	d[20], d[21], d[22] = threeDigits(fraction / 1e6)
 	d[23] = 'Z'
 	return dst[:len(dst)-6]
 }
 
 func twoDigits(n uint32) (byte, byte) { return byte('0' + n/10), byte('0' + n%10) }
+
+func threeDigits(n uint32) (byte, byte, byte) {
+	return byte('0' + n/100), byte('0' + n/10%10), byte('0' + n%10)
+}
 
 // appendClock appends 30 bytes, of which the first 20 are the date, the time of
 // day and a dot, and returns the nanoseconds that remain. The date is Howard Hinnant's civil_from_days, with years that

@@ -37,13 +37,15 @@ func message(text string, set func(r *Record)) *Record {
 
 // vectors are the batches. A new one goes to the end: the numbers are quoted elsewhere.
 func vectors() []vector {
-	v := []vector{
+	return []vector{
 		{"nothing-stated", []*Record{newRecord(func(*Record) {})}},
 		{"message-alone", []*Record{message("hello", func(*Record) {})}},
 		{"every-field", []*Record{full()}},
 		{"as-stored-here", []*Record{sample()}},
-		{"severities", nil}, {"facilities", nil}, {"flags", nil},
-		{"times", nil},
+		{"severities", severities()},
+		{"facilities", facilities()},
+		{"flags", everyFlag()},
+		{"times", times()},
 		{"attribute-kinds", attributeKinds()},
 		{"attribute-numbers", attributeNumbers()},
 		{"attribute-keys", attributeKeys()},
@@ -62,7 +64,7 @@ func vectors() []vector {
 		{"longest-key", []*Record{message("a key of 65535 bytes", func(r *Record) { r.Attrs.SetBool(strings.Repeat("k", MaxField), true) })}},
 		{"long-message", []*Record{message(strings.Repeat("0123456789abcdef", 8192), func(*Record) {})}},
 		{"long-value", []*Record{message("a value of 70000 bytes", func(r *Record) { r.Attrs.SetString("v", strings.Repeat("v", 70000)) })}},
-		{"full-batch", nil},
+		{"full-batch", fullBatch()},
 		{"empty-values", []*Record{message("values of no bytes", func(r *Record) {
 			r.Attrs.SetString("string", "")
 			r.Attrs.Set("bytes", Bytes, nil)
@@ -77,25 +79,43 @@ func vectors() []vector {
 		{"multi-line", []*Record{message("panic: runtime error\n\tat main.go:12\r\n\n", func(*Record) {})}},
 		{"docker", docker()},
 	}
+}
+
+func severities() (out []*Record) {
 	for _, s := range []Severity{0, 1, 2, 3, 4, 5, 6, 7, Absent} {
-		v[4].records = append(v[4].records, message("severity", func(r *Record) { r.Severity = s }))
+		out = append(out, message("severity", func(r *Record) { r.Severity = s }))
 	}
+	return out
+}
+
+func facilities() (out []*Record) {
 	for f := range Facility(24) {
-		v[5].records = append(v[5].records, message("facility", func(r *Record) { r.Facility = f }))
+		out = append(out, message("facility", func(r *Record) { r.Facility = f }))
 	}
+	return out
+}
+
+func everyFlag() (out []*Record) {
 	every := Flags(0)
 	for i := range flagNames {
 		every |= 1 << i
-		v[6].records = append(v[6].records, message("one flag", func(r *Record) { r.Flags = 1 << i }))
+		out = append(out, message("one flag", func(r *Record) { r.Flags = 1 << i }))
 	}
-	v[6].records = append(v[6].records, message("every flag", func(r *Record) { r.Flags = every }))
+	return append(out, message("every flag", func(r *Record) { r.Flags = every }))
+}
+
+func times() (out []*Record) {
 	for _, ns := range []int64{NoTime, 0, 1, -1, 1e9, 1792663625143147000, math.MaxInt64, math.MinInt64 + 1, 951825599999999999} {
-		v[7].records = append(v[7].records, message("time", func(r *Record) { r.Time, r.Received = ns, max(ns, 5) }))
+		out = append(out, message("time", func(r *Record) { r.Time, r.Received = ns, max(ns, 5) }))
 	}
+	return out
+}
+
+func fullBatch() (out []*Record) {
 	for i := range BatchRecords {
-		v[22].records = append(v[22].records, message(fmt.Sprintf("record %d of a full batch", i), func(r *Record) { r.Attrs.SetInt("i", int64(i)) }))
+		out = append(out, message(fmt.Sprintf("record %d of a full batch", i), func(r *Record) { r.Attrs.SetInt("i", int64(i)) }))
 	}
-	return v
+	return out
 }
 
 func attributeKinds() []*Record {
