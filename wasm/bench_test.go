@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"fmt"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func sample(tb testing.TB, n int) *record.Batch {
 
 func load(tb testing.TB, o Options) *Module {
 	tb.Helper()
-	rt, err := NewRuntime(tb.Context(), RuntimeOptions{Log: zerolog.Nop()})
+	rt, err := NewRuntime(tb.Context(), RuntimeOptions{CacheDir: filepath.Join(built.dir, "cache"), Log: zerolog.Nop()})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"bytes"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -61,7 +62,10 @@ func (g *guestLog) lastLine() string {
 }
 
 // lines gathers what a guest writes to stdout or stderr into lines.
-type lines struct{ part []byte }
+type lines struct {
+	part  []byte
+	first []byte // the first line of the call at hand: where a runtime says why it gives up
+}
 
 func (l *lines) write(g *guestLog, p []byte) {
 	for len(p) > 0 {
@@ -70,13 +74,29 @@ func (l *lines) write(g *guestLog, p []byte) {
 			l.part = append(l.part, p[:min(len(p), maxLine-min(maxLine, len(l.part)))]...)
 			return
 		}
+		line := p[:i]
 		if len(l.part) > 0 {
-			l.part = append(l.part, p[:min(i, maxLine-min(maxLine, len(l.part)))]...)
-			g.line(zerolog.InfoLevel, l.part)
-			l.part = l.part[:0]
-		} else if i > 0 {
-			g.line(zerolog.InfoLevel, p[:i])
+			l.part = append(l.part, line[:min(i, maxLine-min(maxLine, len(l.part)))]...)
+			line = l.part
 		}
+		if len(line) > 0 {
+			if len(l.first) == 0 {
+				l.first = append(l.first, line[:min(len(line), 200)]...)
+			}
+			g.line(zerolog.InfoLevel, line)
+		}
+		l.part = l.part[:0]
 		p = p[i+1:]
 	}
+}
+
+// start forgets what earlier calls wrote.
+func (l *lines) start() { l.part, l.first = l.part[:0], l.first[:0] }
+
+// because adds the guest's first line, if it wrote one, to why it stopped.
+func (l *lines) because(err error) error {
+	if len(l.first) == 0 {
+		return err
+	}
+	return fmt.Errorf("%w; it wrote %q", err, l.first)
 }

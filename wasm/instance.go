@@ -92,14 +92,10 @@ func (in *instance) start() error {
 	return nil
 }
 
-// startError says what went wrong in a step of the start-up, with what the
-// guest had to say about it.
+// startError says what went wrong in a step of the start-up.
 func (in *instance) startError(step string, err error) error {
 	if errors.Is(err, errDeadline) {
 		err = fmt.Errorf("%w after %v of CPU time", errDeadline, in.limit)
-	}
-	if line := in.module.said.lastLine(); line != "" {
-		return fmt.Errorf("%s: %w; it said: %s", step, err, line)
 	}
 	return fmt.Errorf("%s: %w", step, err)
 }
@@ -107,6 +103,7 @@ func (in *instance) startError(step string, err error) error {
 // enter calls f with in.stack. It returns errDeadline, or an error that says
 // how the guest stopped; the instance must be discarded after any.
 func (in *instance) enter(f api.Function) error {
+	in.written.start()
 	err := f.CallWithStack(&in.call, in.stack[:])
 	if spent := in.clock.stop(); spent > 0 {
 		in.module.spent.Add(int64(spent))
@@ -115,7 +112,7 @@ func (in *instance) enter(f api.Function) error {
 		return nil
 	}
 	if exit, ok := errors.AsType[*sys.ExitError](err); ok {
-		return fmt.Errorf("guest exited with status %d", exit.ExitCode())
+		return in.written.because(fmt.Errorf("guest exited with status %d", exit.ExitCode()))
 	}
 	if errors.Is(err, errDeadline) {
 		return errDeadline
@@ -123,7 +120,7 @@ func (in *instance) enter(f api.Function) error {
 	if errors.Is(err, errMisuse) {
 		return errMisuse
 	}
-	return fmt.Errorf("guest trapped: %w", firstLine(err))
+	return in.written.because(fmt.Errorf("guest trapped: %w", firstLine(err)))
 }
 
 // firstLine cuts the engine's stack trace off, and its own prefixes.

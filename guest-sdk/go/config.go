@@ -47,7 +47,7 @@ func (c *Config) Known(keys ...string) {
 				}
 				list += k
 			}
-			c.Problem("config: unknown key \"" + c.at + key + "\"; known are: " + list)
+			c.Problem("unknown key \"" + c.at + key + "\"; known are: " + list)
 		}
 	}
 }
@@ -147,7 +147,7 @@ func (c *Config) wrong(key, raw, want string) {
 	if len(raw) > 40 {
 		raw = raw[:40] + "…"
 	}
-	c.Problem("config: " + c.at + key + " is " + raw + ", not " + want)
+	c.Problem(c.at + key + " is " + raw + ", not " + want)
 }
 
 func parseConfig(raw []byte) *Config {
@@ -158,7 +158,7 @@ func parseConfig(raw []byte) *Config {
 	p := parser{s: string(raw)}
 	if !p.object(c.add) || p.more() {
 		c.keys, c.values = nil, nil
-		c.Problem("config is not a JSON object")
+		c.Problem("it is not a JSON object")
 	}
 	return c
 }

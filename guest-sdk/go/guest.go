@@ -72,7 +72,15 @@ func process(batch unsafe.Pointer) bool {
 	for i := range n {
 		r.p, r.index = first, i
 		handler(r)
-		if r.open != 0 || out.emit.open {
+		if r.open != 0 {
+			if out.emit.open || len(out.emits) > 0 {
+				r.settle()
+			} else {
+				store32(pointerTo(out.buf), uintptr(r.open), uint32(len(out.buf)-r.open))
+				out.count++
+				r.open = 0
+			}
+		} else if out.emit.open || len(out.emits) > 0 {
 			r.settle()
 		}
 		first = unsafe.Add(first, uintptr(load32(first, recSize)))

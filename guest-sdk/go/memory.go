@@ -12,7 +12,7 @@ func load32(p unsafe.Pointer, at uintptr) uint32 { return *(*uint32)(unsafe.Add(
 func load64(p unsafe.Pointer, at uintptr) uint64 { return *(*uint64)(unsafe.Add(p, at)) }
 
 func bytesAt(p unsafe.Pointer, at, n uint32) []byte {
-	return unsafe.Slice((*byte)(unsafe.Add(p, uintptr(at))), int(n))
+	return (*[1 << 30]byte)(unsafe.Add(p, uintptr(at)))[:n:n]
 }
 
 func stringAt(p unsafe.Pointer, at, n uint32) string {
@@ -22,6 +22,32 @@ func stringAt(p unsafe.Pointer, at, n uint32) string {
 // text returns b as a string without copying it; b must not change while the
 // string is in use.
 func text(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+func store32(p unsafe.Pointer, at uintptr, v uint32) { *(*uint32)(unsafe.Add(p, at)) = v }
+func store64(p unsafe.Pointer, at uintptr, v uint64) { *(*uint64)(unsafe.Add(p, at)) = v }
+
+// copyText copies s to p. Short texts, which most keys and values are, go by
+// two loads and stores that may overlap: a call of copy is a call of the host's
+// memmove, three times as dear.
+func copyText(p unsafe.Pointer, s string) {
+	n, from := uintptr(len(s)), unsafe.Pointer(unsafe.StringData(s))
+	switch {
+	case n > 16:
+		copy(unsafe.Slice((*byte)(p), n), s)
+	case n >= 8:
+		last := load64(from, n-8)
+		store64(p, 0, load64(from, 0))
+		store64(p, n-8, last)
+	case n >= 4:
+		last := load32(from, n-4)
+		store32(p, 0, load32(from, 0))
+		store32(p, n-4, last)
+	default:
+		for i := range n {
+			*(*byte)(unsafe.Add(p, i)) = *(*byte)(unsafe.Add(from, i))
+		}
+	}
+}
 
 func put16(b []byte, v uint32) { *(*uint16)(unsafe.Pointer(unsafe.SliceData(b))) = uint16(v) }
 func put32(b []byte, v uint32) { *(*uint32)(unsafe.Pointer(unsafe.SliceData(b))) = v }

@@ -1,5 +1,7 @@
 package runnel
 
+import "unsafe"
+
 // The output of one call (ABI §4) and the codes in it.
 const (
 	formList   = 1
@@ -136,14 +138,39 @@ func (r *Record) Fail(message string) {
 }
 
 // Route sends the record to a stream of the config.
-func (r *Record) Route(stream string) { copy(r.op(opStream, "", len(stream)), stream) }
+func (r *Record) Route(stream string) { r.put(opStream, "", stream) }
 
 // Set sets an attribute to a text.
-func (r *Record) Set(key, value string) { copy(r.op(byte(String), key, len(value)), value) }
+func (r *Record) Set(key, value string) { r.put(uint64(String), key, value) }
+
+// put appends an operation with a text. It does by hand what op and extend do,
+// since every call and every copy counts inside a guest.
+func (r *Record) put(code uint64, key, value string) {
+	at := len(out.buf)
+	if r.open != 0 && r.kind != kindPatch {
+		return // dropped, failed or replaced already: a change has no meaning
+	}
+	if at+verdHeader+attrHeader+len(key)+len(value) > cap(out.buf) {
+		grow(&out.buf, at+verdHeader+attrHeader+len(key)+len(value))
+	}
+	p := pointerTo(out.buf)
+	if r.open == 0 {
+		r.open, r.kind = at, kindPatch
+		store32(p, uintptr(at)+4, r.index)
+		store32(p, uintptr(at)+8, kindPatch)
+		at += verdHeader
+	}
+	store64(p, uintptr(at), code|uint64(len(key))<<16|uint64(len(value))<<32)
+	at += attrHeader
+	copyText(unsafe.Add(p, at), key)
+	at += len(key)
+	copyText(unsafe.Add(p, at), value)
+	out.buf = out.buf[:at+len(value)]
+}
 
 // SetBytes sets an attribute to a text given as bytes.
 func (r *Record) SetBytes(key string, value []byte) {
-	copy(r.op(byte(String), key, len(value)), value)
+	r.put(uint64(String), key, text(value))
 }
 
 // SetInt sets an attribute to an integer.
