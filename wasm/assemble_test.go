@@ -102,14 +102,14 @@ func (a assembly) exports() []byte {
 		if name == a.without {
 			return
 		}
-		if other, ok := a.rename[name]; ok {
-			name = other
-		}
 		b = appendU32(append(appendName(b, name), kind), index)
 		n++
 	}
 	add("memory", 2, 0)
 	for i, name := range []string{"runnel_abi_v1", "runnel_alloc", "runnel_init", "runnel_process"} {
+		if other, ok := a.rename[name]; ok {
+			name = other
+		}
 		add(name, 0, a.own(i))
 	}
 	for name, index := range a.also {
