@@ -24,6 +24,9 @@ func (p *Parser) grammar5424(b []byte, at int, r *record.Record) bool {
 		return false
 	}
 	if m.Timestamp != nil {
+		if year := m.Timestamp.Year(); year < minYear || year > maxYear {
+			return false
+		}
 		r.Time = m.Timestamp.UnixNano()
 	}
 	text := func(s *string) []byte {

@@ -50,6 +50,15 @@ func special(b []byte, at int) int {
 // name returns where an SD-NAME that begins at at ends: PRINTUSASCII except
 // '=', ']' and '"' (RFC 5424 §6.3.2), of any length.
 func name(b []byte, at int) int {
+	for at+8 <= len(b) {
+		x := binary.LittleEndian.Uint64(b[at:])
+		equal, bracket, quote := x^('='*ones), x^(']'*ones), x^('"'*ones)
+		ends := ((x - 0x21*ones) | (x + ones) | x | (equal-ones)&^equal | (bracket-ones)&^bracket | (quote-ones)&^quote) & highs
+		if ends != 0 {
+			return at + bits.TrailingZeros64(ends)>>3
+		}
+		at += 8
+	}
 	for at < len(b) && b[at]-0x21 < 0x5e && b[at] != '=' && b[at] != ']' && b[at] != '"' {
 		at++
 	}
