@@ -107,7 +107,7 @@ func stepOf(text string, whole bool, w wanted) (time.Duration, error) {
 	}
 	step, err := span(text)
 	if err != nil {
-		return 0, fmt.Errorf("interval: %w", err)
+		return 0, fmt.Errorf("interval %q: %w", clip(text), err)
 	}
 	if step < time.Millisecond || length/step >= maxBuckets {
 		return 0, fmt.Errorf("interval %q makes more than %d buckets of this range", clip(text), maxBuckets)

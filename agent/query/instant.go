@@ -1,6 +1,7 @@
 package query
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -20,7 +21,7 @@ func instant(text string, now time.Time) (int64, error) {
 		// A plus sign that was not written %2B arrives as a space.
 		span, err := span(text[1:])
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("%q: %w", text, err)
 		}
 		if text[0] == '-' {
 			span = -span
@@ -58,6 +59,8 @@ func unixNanos(text, seconds, fraction string) (int64, error) {
 // maxSpan keeps now plus or minus a span inside what an int64 of nanoseconds holds.
 const maxSpan = 100 * 365 * 24 * time.Hour
 
+var errSpan = errors.New("not a span of time of at most 100 years; write 90s, 15m, 1h30m, 7d or 2w")
+
 // span reads a length of time: Go's units, and d and w for days and weeks.
 func span(text string) (time.Duration, error) {
 	var total float64
@@ -75,13 +78,13 @@ func span(text string) (time.Duration, error) {
 		}
 		unit, known := units[rest[:n]]
 		if err != nil || !known {
-			return 0, fmt.Errorf("%q is not a span of time; write 90s, 15m, 1h30m, 7d or 2w", text)
+			return 0, errSpan
 		}
 		total += number * float64(unit)
 		rest = rest[n:]
 	}
 	if text == "" || total > float64(maxSpan) {
-		return 0, fmt.Errorf("%q is not a span of at most 100 years; write 90s, 15m, 1h30m, 7d or 2w", text)
+		return 0, errSpan
 	}
 	return time.Duration(total), nil
 }

@@ -264,7 +264,7 @@ func TestParametersAreStrict(t *testing.T) {
 	f("/api/v1/query?stream=", `not a name`)
 	f("/api/v1/query?stream=../x", `not a name`)
 	f("/api/v1/query?from=yesterday", `from: "yesterday" is not a time`)
-	f("/api/v1/query?to=-5", `to: "5" is not a span`)
+	f("/api/v1/query?to=-5", `to: "-5": not a span`)
 	f("/api/v1/query?from=now&to=-15m", `from is not before to`)
 	f("/api/v1/query?from=now&to=now", `from is not before to`)
 	f("/api/v1/query?filter=severity+%3D%3D%3D+1", `filter, column`)
