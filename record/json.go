@@ -40,12 +40,7 @@ func AppendJSON(dst []byte, v View, m Meta) []byte {
 	sd, message := next(v.long(atSD)), next(v.long(atMessage))
 
 	// Every member brings a comma; the first one's becomes the brace.
-	if t := v.Time(); t != NoTime {
-		dst = append(appendTime(append(dst, `,"time":"`...), t), '"')
-	}
-	if t := v.Received(); t != 0 && t != NoTime {
-		dst = append(appendTime(append(dst, `,"received":"`...), t), '"')
-	}
+	dst = appendTimes(dst, v.Time(), v.Received())
 	dst = appendPlace(dst, v, m, stream, agent)
 	if f := v.Facility(); f != Absent {
 		dst = strconv.AppendUint(append(dst, `,"facility":`...), uint64(f), 10)
@@ -74,6 +69,24 @@ func AppendJSON(dst []byte, v View, m Meta) []byte {
 	}
 	dst[start] = '{'
 	return append(dst, '}')
+}
+
+// appendTimes appends the members time and received. They are mostly of the same
+// second, and then share its text.
+func appendTimes(dst []byte, stated, received int64) []byte {
+	from := len(dst)
+	if stated != NoTime {
+		dst = append(appendTime(append(dst, `,"time":"`...), stated), '"')
+	}
+	if received == 0 || received == NoTime {
+		return dst
+	}
+	if stated < 0 || received < 0 || stated/1e9 != received/1e9 {
+		return append(appendTime(append(dst, `,"received":"`...), received), '"')
+	}
+	second := dst[from+len(`,"time":"`):][:len("2006-01-02T15:04:05")]
+	dst = append(append(dst, `,"received":"`...), second...)
+	return append(appendFraction(dst, uint32(received%1e9)), '"')
 }
 
 // appendPlace appends where the record is and where it came from: stream,

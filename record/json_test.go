@@ -60,6 +60,22 @@ func TestJSONLeavesOutWhatIsAbsent(t *testing.T) {
 	}
 }
 
+func TestJSONOfTimesOfOneSecondAndOfOthers(t *testing.T) {
+	for _, stated := range []int64{0, 1, -1, 999999999, 1e9, NoTime, 1792663625143147000} {
+		for _, received := range []int64{1, 5, -1, 999999999, 1e9, 1792663625143147000, 1792663625999999999, 1792663626000000000} {
+			want := ""
+			if stated != NoTime {
+				want = `"time":"` + time.Unix(0, stated).UTC().Format(time.RFC3339Nano) + `",`
+			}
+			want = "{" + want + `"received":"` + time.Unix(0, received).UTC().Format(time.RFC3339Nano) + `"}`
+			v := encode(t, newRecord(func(r *Record) { r.Time, r.Received = stated, received }))
+			if got := string(AppendJSON([]byte{}, v, Meta{})); got != want {
+				t.Errorf("got %s want %s", got, want)
+			}
+		}
+	}
+}
+
 func TestJSONOfAttributes(t *testing.T) {
 	f := func(set func(a *Attrs), want string) {
 		t.Helper()

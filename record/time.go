@@ -10,27 +10,32 @@ import (
 // them would be half the cost of a record's JSON otherwise.
 func appendTime(dst []byte, ns int64) []byte {
 	dst, fraction := appendClock(dst, ns)
-	d := dst[len(dst)-30:]
-	n := 19
-	if fraction > 0 {
-		milli, micro, nano := fraction/1e6, fraction/1e3%1e3, fraction%1e3
-		d[20], d[21], d[22] = threeDigits(milli)
-		d[23], d[24], d[25] = threeDigits(micro)
-		d[26], d[27], d[28] = threeDigits(nano)
-		for n = 29; d[n-1] == '0'; n-- {
-		}
+	return appendFraction(dst, fraction)
+}
+
+// appendFraction appends the nanoseconds, without zeros at their end, and Z.
+func appendFraction(dst []byte, fraction uint32) []byte {
+	if fraction == 0 {
+		return append(dst, 'Z')
+	}
+	dst = append(dst, ".000000000Z"...)
+	d := dst[len(dst)-11:]
+	d[1], d[2], d[3] = threeDigits(fraction / 1e6)
+	d[4], d[5], d[6] = threeDigits(fraction / 1e3 % 1e3)
+	d[7], d[8], d[9] = threeDigits(fraction % 1e3)
+	n := 10
+	for d[n-1] == '0' {
+		n--
 	}
 	d[n] = 'Z'
-	return dst[:len(dst)-29+n]
+	return dst[:len(dst)-10+n]
 }
 
 // appendMillis appends ns as RFC 3339 in UTC with milliseconds, cut, not rounded.
 func appendMillis(dst []byte, ns int64) []byte {
 	dst, fraction := appendClock(dst, ns)
-	d := dst[len(dst)-30:]
-	d[20], d[21], d[22] = threeDigits(fraction / 1e6)
-	d[23] = 'Z'
-	return dst[:len(dst)-6]
+	a, b, c := threeDigits(fraction / 1e6)
+	return append(dst, '.', a, b, c, 'Z')
 }
 
 func twoDigits(n uint32) (byte, byte) { return byte('0' + n/10), byte('0' + n%10) }
@@ -39,8 +44,8 @@ func threeDigits(n uint32) (byte, byte, byte) {
 	return byte('0' + n/100), byte('0' + n/10%10), byte('0' + n%10)
 }
 
-// appendClock appends 30 bytes, of which the first 20 are the date, the time of
-// day and a dot, and returns the nanoseconds that remain. The date is Howard Hinnant's civil_from_days, with years that
+// appendClock appends the date and the time of day and returns the nanoseconds
+// that remain. The date is Howard Hinnant's civil_from_days, with years that
 // begin in March.
 func appendClock(dst []byte, ns int64) (_ []byte, fraction uint32) {
 	second, rest := ns/1e9, ns%1e9
@@ -59,8 +64,8 @@ func appendClock(dst []byte, ns int64) (_ []byte, fraction uint32) {
 	if month > 12 {
 		month, year = month-12, year+1
 	}
-	dst = append(dst, "0000-00-00T00:00:00.000000000Z"...)
-	d := dst[len(dst)-30:]
+	dst = append(dst, "0000-00-00T00:00:00"...)
+	d := dst[len(dst)-19:]
 	d[0], d[1] = twoDigits(year / 100)
 	d[2], d[3] = twoDigits(year % 100)
 	d[5], d[6] = twoDigits(month)
