@@ -309,6 +309,8 @@ func TestCursorsAreListedAndMoved(t *testing.T) {
 	f(`{"forwarder":"hook","stream":"app","set":0}`, 400, `neither an offset`)
 	f(`{"forwarder":"hook","stream":"app","set":-1}`, 400, `neither an offset`)
 	f(`{"forwarder":"hook","stream":"app","set":"middle"}`, 400, `neither an offset`)
+	f(`{"forwarder":"hook","stream":"app","skip":0}`, 400, `not a number of records`)
+	f(`{"forwarder":"hook","stream":"app","skip":18446744073709551615}`, 400, `not a number of records`)
 	f(`{"forwarder":"hook","stream":"app"}`, 400, `either set or skip`)
 	f(`{"forwarder":"hook","stream":"app","set":1,"skip":1}`, 400, `either set or skip`)
 	f(`{"forwarder":"hook","stream":"nope","set":1}`, 404, `not found`)

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"sort"
 	"strings"
@@ -315,6 +316,10 @@ func (s *Server) moveCursor(c *fasthttp.RequestCtx) {
 	}
 	if m.Forwarder == "" || m.Stream == "" || (m.Set == nil) == (m.Skip == nil) {
 		fail(c, fasthttp.StatusBadRequest, "the body must name a forwarder, a stream, and either set or skip")
+		return
+	}
+	if m.Skip != nil && (*m.Skip == 0 || *m.Skip > math.MaxInt64) {
+		fail(c, fasthttp.StatusBadRequest, "skip is not a number of records")
 		return
 	}
 	var to uint64
