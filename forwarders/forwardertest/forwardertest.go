@@ -40,7 +40,7 @@ type Receiver struct {
 }
 
 // patience is how long a test waits for what must happen.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // Run checks that the kind keeps the contract of package forwarders. start makes a
 // fresh receiver for each part of the suite.

@@ -195,7 +195,7 @@ func (s *suite) slowReceiver() {
 	s.receiver.Freeze(true)
 	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	defer cancel()
-	a := &agent{f: s.new(), stream: "app", from: 1, to: 501, size: 37, window: 8, text: large}
+	a := &agent{f: s.new(), stream: "app", from: 1, to: 131, size: 37, window: 8, text: large}
 	done := make(chan error, 1)
 	go func() { done <- a.run(ctx, s.T, nil) }()
 	<-s.receiver.Reached
@@ -203,7 +203,7 @@ func (s *suite) slowReceiver() {
 	if err := <-done; err != nil {
 		s.Fatalf("deliver: %v", err)
 	}
-	s.inOrder(s.received(500), 1, 501)
+	s.inOrder(s.received(130), 1, 131)
 }
 
 func (s *suite) refusedRecord() {
