@@ -169,14 +169,13 @@ func (a Address) network() string {
 	return a.Scheme
 }
 
-// key names the socket, whatever is spoken on it: tls and tcp are one, and so
-// are two modes of one file.
-func (a Address) key() string {
-	if a.IsUnix() {
-		return a.Scheme + "://" + a.Path
+// Key names the socket, whatever is spoken on it: two URLs with one key cannot
+// be open at once. tls and tcp are one, unless each takes a free port of its
+// own, and so are two modes of one file.
+func (a Address) Key() string {
+	a.Mode = 0
+	if a.Scheme == "tls" && a.Port != 0 {
+		a.Scheme = "tcp"
 	}
-	if a.Scheme == "udp" {
-		return "udp://" + a.hostPort()
-	}
-	return "tcp://" + a.hostPort()
+	return a.String()
 }

@@ -65,6 +65,22 @@ func TestParseSaysWhatToWrite(t *testing.T) {
 	f(long, `"`+long+`" has a path of 121 bytes; the kernel takes 103`)
 }
 
+func TestKeyNamesTheSocket(t *testing.T) {
+	f := func(one, other string, same bool) {
+		t.Helper()
+		a, err1 := Parse(one)
+		b, err2 := Parse(other)
+		if err1 != nil || err2 != nil || (a.Key() == b.Key()) != same {
+			t.Errorf("%s and %s: got %q and %q, want the same: %v", one, other, a.Key(), b.Key(), same)
+		}
+	}
+	f("tcp://127.0.0.1:514", "tls://127.0.0.1:514", true)
+	f("tcp://127.0.0.1:0", "tls://127.0.0.1:0", false) // each its own free port
+	f("tcp://127.0.0.1:514", "udp://127.0.0.1:514", false)
+	f("unix:///a", "unix:///a?mode=0600", true)
+	f("unix:///a", "unixgram:///a", false)
+}
+
 func TestIsLocal(t *testing.T) {
 	f := func(url string, want bool) {
 		t.Helper()

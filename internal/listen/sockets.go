@@ -13,6 +13,8 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
+	"time"
 )
 
 // Sockets are the listening sockets of the process, by address. It is safe for
@@ -32,6 +34,7 @@ type socket struct {
 	inode     os.FileInfo // of the socket file that we made; nil otherwise
 	inherited bool
 	taken     int
+	drops     atomic.Uint32 // the kernel's count, as last told
 }
 
 // NewSockets returns a registry that holds the sockets systemd passed, if any,
@@ -41,7 +44,8 @@ func NewSockets() *Sockets {
 }
 
 // Stream returns a listener at a tcp, tls or unix URL. Its Close gives the
-// socket back and leaves it open; closing it wakes only its own Accept. TCP
+// socket back and leaves it open; closing it wakes only its own Accept, and so
+// does its SetDeadline(time.Time) error. TCP
 // connections have keepalive on (a probe after 15 s, dead after 9 of them).
 // Two callers that name the same URL share the socket.
 func (s *Sockets) Stream(url string) (net.Listener, error) {
@@ -60,12 +64,12 @@ func (s *Sockets) Stream(url string) (net.Listener, error) {
 	}
 	f, err := k.stream.File()
 	if err != nil {
-		return nil, fmt.Errorf("duplicate %s: %w", a.key(), err)
+		return nil, fmt.Errorf("duplicate %s: %w", a.Key(), err)
 	}
 	defer f.Close()
 	l, err := net.FileListener(f)
 	if err != nil {
-		return nil, fmt.Errorf("duplicate %s: %w", a.key(), err)
+		return nil, fmt.Errorf("duplicate %s: %w", a.Key(), err)
 	}
 	k.taken++
 	return &listener{Listener: l, give: s.giver(k)}, nil
@@ -91,16 +95,16 @@ func (s *Sockets) Packet(url string) (net.PacketConn, error) {
 	}
 	f, err := k.packet.File()
 	if err != nil {
-		return nil, fmt.Errorf("duplicate %s: %w", a.key(), err)
+		return nil, fmt.Errorf("duplicate %s: %w", a.Key(), err)
 	}
 	defer f.Close()
 	c, err := net.FilePacketConn(f)
 	if err != nil {
-		return nil, fmt.Errorf("duplicate %s: %w", a.key(), err)
+		return nil, fmt.Errorf("duplicate %s: %w", a.Key(), err)
 	}
 	k.taken++
 	if udp, ok := c.(*net.UDPConn); ok {
-		return &UDPConn{UDPConn: udp, give: s.giver(k)}, nil
+		return &UDPConn{UDPConn: udp, give: s.giver(k), drops: &k.drops}, nil
 	}
 	return &UnixConn{UnixConn: c.(*net.UnixConn), give: s.giver(k)}, nil
 }
@@ -108,7 +112,7 @@ func (s *Sockets) Packet(url string) (net.PacketConn, error) {
 // take finds or opens the socket at a; s.mu is held. Opening under the lock is
 // what keeps two callers from opening the same address.
 func (s *Sockets) take(a Address) (*socket, error) {
-	k := s.open[a.key()]
+	k := s.open[a.Key()]
 	if k == nil {
 		if k = s.claim(a); k == nil {
 			var err error
@@ -116,7 +120,7 @@ func (s *Sockets) take(a Address) (*socket, error) {
 				return nil, err
 			}
 		}
-		s.open[a.key()] = k
+		s.open[a.Key()] = k
 	}
 	if a.IsUnix() && !k.inherited {
 		mode := a.Mode
@@ -208,10 +212,31 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
+// SetDeadline bounds this holder's Accept alone.
+func (l *listener) SetDeadline(t time.Time) error {
+	return l.Listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(t) // both kinds of stream have it
+}
+
 // UDPConn is one holder's duplicate of a UDP socket.
 type UDPConn struct {
 	*net.UDPConn
-	give func()
+	give  func()
+	drops *atomic.Uint32
+}
+
+// Dropped takes the socket's own count of datagrams dropped for want of buffer,
+// as SO_RXQ_OVFL tells it with a datagram, and returns how many are new
+// to every holder of the socket. The count wraps at 32 bits.
+func (c *UDPConn) Dropped(total uint32) uint32 {
+	for {
+		last := c.drops.Load()
+		if int32(total-last) <= 0 {
+			return 0 // another holder was told of later ones
+		}
+		if c.drops.CompareAndSwap(last, total) {
+			return total - last
+		}
+	}
 }
 
 // Close gives the socket back.

@@ -63,7 +63,7 @@ func TestSocketOutlivesItsHandle(t *testing.T) {
 func TestCloseWakesOnlyItsOwnAccept(t *testing.T) {
 	s := NewSockets()
 	defer s.Close()
-	first, second := stream(t, s, "tcp://127.0.0.1:0"), stream(t, s, "tls://127.0.0.1:0")
+	first, second := stream(t, s, "tcp://127.0.0.1:0"), stream(t, s, "tcp://127.0.0.1:0")
 	accept := func(l net.Listener) <-chan error {
 		done := make(chan error, 1)
 		go func() {

@@ -92,7 +92,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		return 0, errStopped
 	}
 	c.p = p
+	var draining bool
 	for {
+		draining = c.draining.Load()
 		err := c.raw.Read(c.tryRead)
 		if err == nil {
 			break
@@ -102,6 +104,11 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 	}
 	c.p = nil
+	if draining && c.err == errWouldBlock {
+		// Nothing was left after drain had begun; before, the writer may have written since.
+		c.drained = true
+		return 0, errStopped
+	}
 	if c.err != nil {
 		return 0, c.err
 	}
@@ -161,9 +168,10 @@ func (c *conn) setReadDeadline(t time.Time) {
 // not a line is lost between.
 func (c *conn) drain() {
 	c.until = time.Now().Add(drainTime)
-	c.draining.Store(true)
 	if u, ok := c.Conn.(*net.UnixConn); ok {
-		_ = u.CloseRead() // fails where the peer has closed already
+		_ = u.CloseRead() // before the reader may end; fails where the peer has closed already
+		c.until = time.Now().Add(stopTime)
 	}
+	c.draining.Store(true)
 	_ = c.Conn.SetDeadline(time.Unix(1, 0)) // wakes the reader; nothing is written but TLS alerts
 }

@@ -82,12 +82,12 @@ func (o *Options) checkListen(at *config.At) {
 		case err != nil:
 			where.Problemf("%v", err)
 			continue
-		case seen[url]:
+		case seen[a.Key()]:
 			where.Problemf("%q is there twice; remove one", url)
 		case a.Scheme == "tls" && o.TLS == nil:
 			where.Problemf("%q needs a certificate; write tls: {cert: FILE, key: FILE} beside listen", url)
 		}
-		seen[url] = true
+		seen[a.Key()] = true
 		needTLS = needTLS || a.Scheme == "tls"
 	}
 	if o.TLS == nil {

@@ -181,10 +181,6 @@ func (in *Input) read(c *conn, from io.Reader, who *peer, col *collector) error 
 		if err != errWouldBlock {
 			return err
 		}
-		if c.draining.Load() {
-			c.drained = true // what is left of a line comes out as Partial
-			continue
-		}
 		if err := in.quiet(c, f); err != nil && err != errStopped {
 			return err
 		}

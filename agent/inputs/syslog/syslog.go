@@ -152,24 +152,33 @@ func (in *Input) Run(ctx context.Context) error {
 		in.events.listening(s.url)
 		accepting.Go(func() { in.runAccept(emitting, s) })
 	}
-	done := make(chan struct{})
-	go func() { // ends with the readers, which are waited for below
-		accepting.Wait()
-		reading.Wait()
-		in.serving.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-ctx.Done():
-		late := time.AfterFunc(stopTime, func() { give(); in.abandon() })
-		in.stop(&accepting)
-		<-done
-		late.Stop()
-	}
+	finished := make(chan struct{})
+	var stopping sync.WaitGroup
+	stopping.Go(func() { in.runStop(ctx, finished, &accepting, give) })
+	accepting.Wait()
+	reading.Wait()
+	in.serving.Wait()
 	close(in.unsettled)
 	settling.Wait()
+	close(finished)
+	stopping.Wait()
 	return nil
+}
+
+// runStop stops the input when ctx ends, and gives up what is not finished stopTime later.
+func (in *Input) runStop(ctx context.Context, finished <-chan struct{}, accepting *sync.WaitGroup, give func()) {
+	select {
+	case <-finished:
+		return
+	case <-ctx.Done():
+	}
+	in.stop(accepting)
+	select {
+	case <-finished:
+	case <-time.After(stopTime):
+		give()
+		in.abandon()
+	}
 }
 
 // started says where the input listens, and what the kernel grants it.

@@ -8,6 +8,7 @@ import (
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/agent/inputs/inputtest"
 	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/internal/listen"
 )
 
 var _ = flag.Bool("update", false, "rewrite the want parts of testdata/*.txtar")
@@ -37,4 +38,11 @@ func TestSampleIsTheDefault(t *testing.T) {
 		got.MaxConnections != want.MaxConnections || len(got.Allow) != 0 || got.TLS != nil {
 		t.Errorf("sample.yaml says %+v, the defaults are %+v", got, want)
 	}
+}
+
+func newSockets(t *testing.T) *listen.Sockets {
+	t.Helper()
+	s := listen.NewSockets()
+	t.Cleanup(func() { s.Close() })
+	return s
 }
