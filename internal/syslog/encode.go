@@ -8,6 +8,31 @@ import (
 	"github.com/runnel-log/runnel/record"
 )
 
+// Encoder writes records, and remembers the last second it wrote: the records
+// of a batch share theirs, and making its text is half of the work. The zero
+// value is ready. An Encoder is not safe for concurrent use.
+type Encoder struct {
+	utc   [19]byte // "2006-01-02T15:04:05" of utcAt
+	utcAt int64    // seconds since 1970
+	known bool
+
+	local   [15]byte // "Jan _2 15:04:05" of localAt in loc
+	localAt int64
+	loc     *time.Location // nil before the first
+}
+
+// Append5424 is Encoder.Append5424 for a single record.
+func Append5424(dst []byte, v record.View) []byte {
+	var e Encoder
+	return e.Append5424(dst, v)
+}
+
+// Append3164 is Encoder.Append3164 for a single record.
+func Append3164(dst []byte, v record.View, loc *time.Location) []byte {
+	var e Encoder
+	return e.Append3164(dst, v, loc)
+}
+
 // Append5424 appends v as an RFC 5424 message, without framing, and returns the
 // longer slice. What was received is kept: the event's time in UTC with as many
 // digits of fraction as it has, at most six (RFC 5424 §6.2.3), or the receive
@@ -20,10 +45,10 @@ import (
 // facility or severity becomes user or notice, as RFC 3164 §4.3.3 asks of a
 // relay. A text that begins with a BOM gets a second one, because the first is
 // not part of the text.
-func Append5424(dst []byte, v record.View) []byte {
+func (e *Encoder) Append5424(dst []byte, v record.View) []byte {
 	dst = appendPriority(dst, v)
 	dst = append(dst, '1', ' ')
-	dst = appendTime(dst, v.When())
+	dst = e.appendTime(dst, v.When())
 	dst = appendField(append(dst, ' '), v.Host())
 	dst = appendField(append(dst, ' '), v.App())
 	dst = appendField(append(dst, ' '), v.ProcID())
@@ -52,9 +77,14 @@ func Append5424(dst []byte, v record.View) []byte {
 // "-". MSGID and structured data have no place there and are left out. A byte
 // that would end the field (a blank, a control character, '[' and ']' in app
 // and procid, what no host's name holds) becomes '_'.
-func Append3164(dst []byte, v record.View, loc *time.Location) []byte {
+func (e *Encoder) Append3164(dst []byte, v record.View, loc *time.Location) []byte {
 	dst = appendPriority(dst, v)
-	dst = time.Unix(0, v.When()).In(loc).AppendFormat(dst, time.Stamp)
+	seconds, _ := split(v.When())
+	if seconds != e.localAt || loc != e.loc {
+		time.Unix(seconds, 0).In(loc).AppendFormat(e.local[:0], time.Stamp)
+		e.localAt, e.loc = seconds, loc
+	}
+	dst = append(dst, e.local[:]...)
 	dst = append(dst, ' ')
 	dst = appendHost(dst, v.Host())
 	dst = append(dst, ' ')
@@ -82,33 +112,59 @@ func appendPriority(dst []byte, v record.View) []byte {
 	return append(dst, '>')
 }
 
-// appendTime writes ns since 1970 as an RFC 5424 TIMESTAMP in UTC.
-func appendTime(dst []byte, ns int64) []byte {
-	seconds, nanos := ns/1e9, ns%1e9
-	if nanos < 0 {
-		seconds, nanos = seconds-1, nanos+1e9
+// split returns the whole seconds of ns, rounded down, and what is left.
+func split(ns int64) (seconds int64, nanos uint32) {
+	seconds, rest := ns/1e9, ns%1e9
+	if rest < 0 {
+		seconds, rest = seconds-1, rest+1e9
 	}
-	days, second := seconds/86400, int(seconds%86400)
-	if second < 0 {
-		days, second = days-1, second+86400
+	return seconds, uint32(rest)
+}
+
+// appendTime writes ns since 1970 as an RFC 5424 TIMESTAMP in UTC.
+func (e *Encoder) appendTime(dst []byte, ns int64) []byte {
+	seconds, nanos := split(ns)
+	if seconds != e.utcAt || !e.known {
+		e.setSecond(seconds)
+	}
+	dst = append(dst, e.utc[:]...)
+	switch micros := nanos / 1000; {
+	case micros == 0:
+		return append(dst, 'Z')
+	case micros%1000 == 0:
+		millis := micros / 1000
+		return append(dst, '.', byte('0'+millis/100), byte('0'+millis/10%10), byte('0'+millis%10), 'Z')
+	default:
+		t := [8]byte{0: '.', 7: 'Z'}
+		putPair(t[1:], micros/10000)
+		putPair(t[3:], micros/100%100)
+		putPair(t[5:], micros%100)
+		return append(dst, t[:]...)
+	}
+}
+
+// setSecond remembers the text of a second.
+func (e *Encoder) setSecond(seconds int64) {
+	days, rest := seconds/86400, seconds%86400
+	if rest < 0 {
+		days, rest = days-1, rest+86400
 	}
 	year, month, dom := civilFromDays(days)
-	dst = append(dst, byte('0'+year/1000), byte('0'+year/100%10), byte('0'+year/10%10), byte('0'+year%10), '-',
-		byte('0'+month/10), byte('0'+month%10), '-', byte('0'+dom/10), byte('0'+dom%10), 'T',
-		byte('0'+second/36000), byte('0'+second/3600%10), ':', byte('0'+second/600%6), byte('0'+second/60%10), ':',
-		byte('0'+second/10%6), byte('0'+second%10))
-	micros := int(nanos / 1000)
-	switch {
-	case micros == 0:
-	case micros%1000 == 0:
-		m := micros / 1000
-		dst = append(dst, '.', byte('0'+m/100), byte('0'+m/10%10), byte('0'+m%10))
-	default:
-		dst = append(dst, '.', byte('0'+micros/100000), byte('0'+micros/10000%10), byte('0'+micros/1000%10),
-			byte('0'+micros/100%10), byte('0'+micros/10%10), byte('0'+micros%10))
-	}
-	return append(dst, 'Z')
+	second := uint32(rest)
+	t := &e.utc
+	t[4], t[7], t[10], t[13], t[16] = '-', '-', 'T', ':', ':'
+	putPair(t[0:], uint32(year)/100)
+	putPair(t[2:], uint32(year)%100)
+	putPair(t[5:], uint32(month))
+	putPair(t[8:], uint32(dom))
+	putPair(t[11:], second/3600)
+	putPair(t[14:], second/60%60)
+	putPair(t[17:], second%60)
+	e.utcAt, e.known = seconds, true
 }
+
+// putPair writes two digits.
+func putPair(t []byte, n uint32) { t[0], t[1] = byte('0'+n/10), byte('0'+n%10) }
 
 // appendField writes a header field of RFC 5424.
 func appendField(dst, value []byte) []byte {
@@ -117,6 +173,9 @@ func appendField(dst, value []byte) []byte {
 	}
 	at := len(dst)
 	dst = append(dst, value...)
+	if allGraphic(value) {
+		return dst
+	}
 	for i := graphic(dst, at); i < len(dst); i = graphic(dst, i) {
 		dst[i] = '_'
 	}

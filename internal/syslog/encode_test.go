@@ -200,3 +200,16 @@ func FuzzFramer(f *testing.F) {
 		}
 	})
 }
+
+func TestDatesAreTheGregorian(t *testing.T) {
+	for at := time.Date(minYear, 1, 1, 0, 0, 0, 0, time.UTC); at.Year() <= maxYear; at = at.AddDate(0, 0, 1) {
+		days := at.Unix() / 86400
+		if at.Unix() < 0 {
+			days = (at.Unix() - 86399) / 86400
+		}
+		year, month, dom := civilFromDays(days)
+		if back := daysFromCivil(year, month, dom); year != at.Year() || month != int(at.Month()) || dom != at.Day() || back != days {
+			t.Fatalf("%s: got %d-%d-%d, and %d from %d", at, year, month, dom, back, days)
+		}
+	}
+}

@@ -29,6 +29,29 @@ func graphic(b []byte, at int) int {
 	return at
 }
 
+// allGraphic reports whether b is nothing but PRINTUSASCII.
+func allGraphic(b []byte) bool {
+	le, n := binary.LittleEndian, len(b)
+	other := func(x uint64) bool { return ((x-0x21*ones)|(x+ones)|x)&highs != 0 }
+	switch {
+	case n >= 8:
+		for at := 0; at+8 <= n; at += 8 {
+			if other(le.Uint64(b[at:])) {
+				return false
+			}
+		}
+		return !other(le.Uint64(b[n-8:]))
+	case n >= 4:
+		return !other(uint64(le.Uint32(b)) | uint64(le.Uint32(b[n-4:]))<<32)
+	}
+	for _, c := range b {
+		if c-0x21 >= 0x5e {
+			return false
+		}
+	}
+	return true
+}
+
 // special returns where the first '"', '\' or ']' at or after at stands, or
 // len(b): the three that mean something in a PARAM-VALUE (RFC 5424 §6.3.3).
 func special(b []byte, at int) int {

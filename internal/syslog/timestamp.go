@@ -235,22 +235,21 @@ func daysFromCivil(year, month, dom int) int64 {
 	return int64(era*146097 + doe - 719468)
 }
 
-// civilFromDays is the inverse of daysFromCivil.
+// civilFromDays is the inverse of daysFromCivil, for the years that fit an
+// int64 of nanoseconds.
 func civilFromDays(days int64) (year, month, dom int) {
-	days += 719468
-	era := days / 146097
-	if days < 0 {
-		era = (days - 146096) / 146097
-	}
-	doe := int(days - era*146097)
+	// From the 1st of March of the year 0, so that everything below is unsigned.
+	day := uint32(days + 719468)
+	era := day / 146097
+	doe := day % 146097
 	yoe := (doe - doe/1460 + doe/36524 - doe/146096) / 365
 	doy := doe - (365*yoe + yoe/4 - yoe/100)
 	mp := (5*doy + 2) / 153
-	year, month, dom = yoe+int(era)*400, mp+3, doy-(153*mp+2)/5+1
-	if month > 12 {
-		year, month = year+1, month-12
+	y, m := yoe+era*400, mp+3
+	if m > 12 {
+		y, m = y+1, m-12
 	}
-	return year, month, dom
+	return int(y), int(m), int(doy - (153*mp+2)/5 + 1)
 }
 
 // looseISO reads an ISO 8601 time as senders really write it: 'T' or a blank,
