@@ -61,16 +61,26 @@ func load(tb testing.TB, o Options) *Module {
 }
 
 // BenchmarkProcess is the host's and the guest's work over a batch of 256, in
-// ns a record. It says nothing of parsing, storing or forwarding.
+// ns a record. It says nothing of parsing, storing or forwarding. keep-all is a
+// guest that does nothing: the host's share. native is what classify does,
+// written against package record, for comparison in the same run.
 //
-//	go test -run '^$' -bench BenchmarkProcess -count 3 ./wasm
+//	go test -run '^$' -bench BenchmarkProcess -count 6 ./wasm
 func BenchmarkProcess(b *testing.B) {
-	for _, c := range []struct{ name, config string }{
-		{"classify", `{"drop_debug":true,"errors_stream":"errors"}`},
-		{"redact", `{"drop_debug":true,"errors_stream":"errors","redact":true}`},
+	for _, c := range []struct {
+		name    string
+		options Options
+	}{
+		{"keep-all", Options{Code: assembly{}.bytes()}},
+		{"classify", Options{Config: []byte(`{"drop_debug":true,"errors_stream":"errors"}`)}},
+		{"classify+redact", Options{Config: []byte(`{"drop_debug":true,"errors_stream":"errors","redact":true}`)}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			m := load(b, Options{File: guest(b, classifyFolder), Config: []byte(c.config), Time: time.Second})
+			if c.options.Code == nil {
+				c.options.File = guest(b, classifyFolder)
+			}
+			c.options.Time, c.options.KnownStream = time.Second, known
+			m := load(b, c.options)
 			in := sample(b, 256)
 			var out Outcome
 			b.SetBytes(int64(in.Size()))
@@ -84,6 +94,71 @@ func BenchmarkProcess(b *testing.B) {
 			}
 			cpu(256)
 		})
+	}
+	b.Run("native", func(b *testing.B) {
+		in := sample(b, 256)
+		b.SetBytes(int64(in.Size()))
+		b.ReportAllocs()
+		cpu := cpuMeter(b)
+		for b.Loop() {
+			out := record.NewBatch()
+			native(in, out)
+			out.Release()
+		}
+		cpu(256)
+	})
+}
+
+// native is the example module's work without a guest.
+func native(in, out *record.Batch) {
+	var r record.Record
+	for i := range in.Len() {
+		v := in.At(i)
+		if v.Severity() == 7 {
+			continue
+		}
+		v.Decode(&r)
+		class := "text"
+		switch string(r.App) {
+		case "sshd", "sudo", "su", "login":
+			class = "auth"
+		case "nginx", "apache2", "httpd", "haproxy", "caddy":
+			class = "web"
+		}
+		if len(r.Message) > 0 && r.Message[0] == '{' {
+			class = "json"
+		}
+		r.Attrs.SetString("class", class)
+		if r.Severity <= 3 {
+			r.Stream = []byte("errors")
+		}
+		if err := out.Append(&r); err != nil {
+			panic(err)
+		}
+	}
+}
+
+// BenchmarkLoad is a start from the cache of compiled code, the guest's own
+// start-up included.
+//
+//	go test -run '^$' -bench BenchmarkLoad ./wasm
+func BenchmarkLoad(b *testing.B) {
+	file, dir := guest(b, classifyFolder), b.TempDir()
+	for b.Loop() {
+		rt, err := NewRuntime(b.Context(), RuntimeOptions{CacheDir: dir, Log: zerolog.Nop()})
+		if err != nil {
+			b.Fatal(err)
+		}
+		m, err := rt.Load(b.Context(), Options{Name: "classify", File: file})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := m.Close(b.Context()); err != nil {
+			b.Fatal(err)
+		}
+		if err := rt.Close(b.Context()); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
 

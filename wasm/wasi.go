@@ -222,7 +222,7 @@ func (in *instance) wasiRandom(stack []uint64) uint64 {
 	if in.random == nil {
 		h := fnv.New64a()
 		h.Write(in.batch)
-		in.random = rand.New(rand.NewPCG(h.Sum64(), uint64(in.now)))
+		in.random = rand.New(rand.NewPCG(h.Sum64(), 0))
 	}
 	b := in.region(uint32(stack[0]), uint32(stack[1]))
 	for len(b) >= 8 {

@@ -35,10 +35,8 @@ func classify(r *runnel.Record) {
 	}
 	message := r.Message()
 	r.Set("class", class(r.App(), message))
-	if options.redact {
-		if n := redactions(message); n > 0 {
-			redact(r.MessageSpace(len(message)), message)
-		}
+	if options.redact && redactable(message) {
+		redact(r.MessageSpace(len(message)), message)
 	}
 	if severity <= runnel.Err && options.errors != "" {
 		r.Route(options.errors)
