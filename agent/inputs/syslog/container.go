@@ -1,6 +1,10 @@
 package syslog
 
-import "github.com/runnel-log/runnel/record"
+import (
+	"bytes"
+
+	"github.com/runnel-log/runnel/record"
+)
 
 // attrContainer is the attribute that holds a container's id.
 const attrContainer = "container_id"
@@ -11,6 +15,9 @@ const (
 	fullID  = 64
 )
 
+// digest stands before the id of an image ("{{.ImageFullID}}").
+var digest = []byte("sha256:")
+
 // setContainer sets attrs.container_id where the tag carries a container's id.
 // Docker writes its tag ("{{.ID}}" by default, or the user's template) into
 // the app and, in RFC 5424, again into the msgid; a blank in the template shifts
@@ -18,7 +25,7 @@ const (
 //
 //   - the app is such an id, or one of the parts of it between characters other
 //     than letters, digits and "-" is ("web-1/e29e506a1cb5"); a part needs a
-//     letter and a digit, or it could be a date;
+//     letter and a digit, or it could be a date, and after "sha256:" it is an image's id;
 //   - or else the msgid, or the procid, as a whole is one with a letter and a digit.
 //
 // "-" does not divide, or the last part of every UUID would be an id.
@@ -47,7 +54,7 @@ func idWithin(app []byte) []byte {
 		if i < len(app) && inPart[app[i]] {
 			continue
 		}
-		if n := i - from; (n == shortID || n == fullID) && isID(app[from:i], false) {
+		if n := i - from; (n == shortID || n == fullID) && isID(app[from:i], false) && !bytes.HasSuffix(app[:from], digest) {
 			return app[from:i]
 		}
 		from = i + 1

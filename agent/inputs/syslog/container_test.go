@@ -27,6 +27,8 @@ func TestContainerID(t *testing.T) {
 	f("web|prod|"+short, "2833", "", short)
 	f(`{"id":"`+short+`"}`, "2833", "", short)
 	f("приложение."+short, "2833", "", short)
+	f("sha256:"+full+"/"+short, "2833", "", short) // an image's id and the container's
+	f("sha256:"+full, "2833", "", "")
 	f("my", "app", short, short)               // a blank in the tag shifts the fields
 	f("my", short, "2833", short)              // likewise
 	f("202611221016", "1", "", "202611221016") // the whole tag: one id in 280 has no letter

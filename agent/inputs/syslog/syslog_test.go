@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/agent/inputs/inputtest"
 	"github.com/runnel-log/runnel/internal/config"
@@ -46,3 +48,5 @@ func newSockets(t *testing.T) *listen.Sockets {
 	t.Cleanup(func() { s.Close() })
 	return s
 }
+
+func newSet() *metrics.Set { return metrics.NewSet() }
