@@ -23,6 +23,8 @@ const (
 	maxFile  = 1 << 20
 	maxDepth = 64
 	maxNodes = 20_000 // aliases counted as often as they are used
+	// The library's parser takes time by the square of a mapping's size: 2 s for as many as this.
+	maxTokens = 40_000
 )
 
 // ParseFile reads the config file at path and expands ${ENV} and
@@ -153,6 +155,10 @@ func (d *document) firstBadByte() (place, string) {
 
 // refuseTokens keeps nesting that would exhaust the parser's stack, and tags, away from it.
 func refuseTokens(tokens token.Tokens) (place, string) {
+	if len(tokens) > maxTokens {
+		p := tokens[maxTokens].Position
+		return place{p.Line, p.Column, 1}, fmt.Sprintf("the file holds more than %d words and signs; write less", maxTokens)
+	}
 	flow, line, opened := 0, 0, 0
 	for i, t := range tokens {
 		at := place{t.Position.Line, t.Position.Column, utf8.RuneCountInString(t.Value)}

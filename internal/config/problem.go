@@ -66,14 +66,21 @@ func (ps Problems) Error() string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// Write prints every problem in file order, each with the line it is in and a caret under it.
+// maxShown is how many problems Write prints; a file with more has one cause.
+const maxShown = 100
+
+// Write prints the problems in file order, each with the line it is in and a caret under it.
 func (ps Problems) Write(w io.Writer, colour bool) {
 	ps.sort()
 	bold, red, off := "", "", ""
 	if colour {
 		bold, red, off = "\x1b[1m", "\x1b[31m", "\x1b[0m"
 	}
-	for _, p := range ps {
+	for i, p := range ps {
+		if i == maxShown {
+			fmt.Fprintf(w, "and %d more\n", len(ps)-i)
+			return
+		}
 		head, text, _ := strings.Cut(p.String(), ": ")
 		fmt.Fprintf(w, "%s%s:%s %s\n", bold, printable(head), off, printable(text))
 		if line, caret, ok := p.excerpt(); ok {
