@@ -42,7 +42,10 @@ func newAck(c *conn, to string) *ack {
 // Wait returns when the peer's kernel has acknowledged the batch, or when the
 // connection has broken, with the records that had been acknowledged by then.
 func (a *ack) Wait(ctx context.Context) (int, error) {
-	defer func() { acks.Put(a) }()
+	defer func() {
+		a.conn = nil
+		acks.Put(a)
+	}()
 	var timer *time.Timer
 	began := time.Now()
 	for pause := pollFirst; ; pause = min(2*pause, pollMost) {

@@ -1,6 +1,7 @@
 package syslog
 
 import (
+	"bytes"
 	"math"
 	"time"
 	"unicode/utf8"
@@ -46,6 +47,8 @@ type encoder struct {
 	json   []byte
 }
 
+var nul, escapedNUL = []byte{0}, []byte("#000") // as rsyslog writes it
+
 // batch appends the messages of b to dst, and to ends where each of them ends in dst.
 func (e *encoder) batch(dst []byte, ends []int, b *forwarders.Batch) ([]byte, []int) {
 	var meta record.Meta
@@ -67,6 +70,10 @@ func (e *encoder) frame(dst []byte, v record.View, m record.Meta) []byte {
 	case framingOctet:
 		return syslog.AppendOctet(dst, e.text)
 	case framingLF:
+		// A NUL ends a message too where receivers guess, as rsyslog and our own input do.
+		if bytes.IndexByte(e.text, 0) >= 0 {
+			e.text = bytes.ReplaceAll(e.text, nul, escapedNUL)
+		}
 		return syslog.AppendLF(dst, e.text)
 	}
 	if e.most > 0 && len(e.text) > e.most {

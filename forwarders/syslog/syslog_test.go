@@ -1,14 +1,20 @@
 package syslog
 
 import (
+	"bufio"
 	"crypto/tls"
+	"net"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/forwardertest"
+	"github.com/runnel-log/runnel/internal/syslog"
 	"github.com/runnel-log/runnel/internal/tlsconf/tlstest"
+	"github.com/runnel-log/runnel/record"
 )
 
 func options(to string, change func(o *Options)) *Options {
@@ -61,3 +67,66 @@ func TestKeepsTheContract(t *testing.T) {
 }
 
 var _ forwarders.Lossy = (*Options)(nil)
+
+// A receiver that hangs up while nothing is on its way costs nothing: neither a
+// record nor a failed try.
+func TestHangingUpIsNoticed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	f := forwardertest.New(t, Kind, options("tcp://"+l.Addr().String(), nil)).(*stream)
+	for first := uint64(1); first <= 5; first++ {
+		ack, err := f.Deliver(t.Context(), forwardertest.Batch(t, "app", first, first+1, nil))
+		if err != nil {
+			t.Fatalf("Deliver %d: %v", first, err)
+		}
+		c, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		line, err := bufio.NewReader(c).ReadString('\n')
+		if err != nil || !strings.Contains(line, "record=0000000"+strconv.FormatUint(first, 10)) {
+			t.Errorf("received %q, %v, want record %d", line, err, first)
+		}
+		if n, err := ack.Wait(t.Context()); n != 1 || err != nil {
+			t.Errorf("Wait = %d, %v", n, err)
+		}
+		broken := f.conn.broken
+		c.Close()
+		<-broken
+	}
+}
+
+// Nothing that a record holds can end its message early, or begin another.
+func FuzzOneRecordIsOneFrame(f *testing.F) {
+	for _, seed := range []string{"", "a\nb", "\n", "\x00<13>", "12 <13>1 x", "\r\n", "\xff", "#012"} {
+		f.Add([]byte(seed), []byte("app"), []byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, message, app, sd []byte) {
+		r := forwardertest.Record(1, string(message))
+		r.App, r.SD, r.Host = app, sd, app
+		b := &forwarders.Batch{Records: new(record.Batch), Offsets: []uint64{1, 2, 3}}
+		for range b.Offsets {
+			if b.Records.Append(r) != nil {
+				return // larger than a record may be
+			}
+		}
+		for _, format := range []string{format5424, format3164} {
+			for _, framing := range []string{framingLF, framingOctet} {
+				e := encoder{format: format, framing: framing, zone: time.UTC}
+				wire, _ := e.batch(nil, nil, b)
+				frames := 0
+				for in := syslog.NewFramer(strings.NewReader(string(wire)), 1<<20); ; frames++ {
+					if _, _, err := in.Next(); err != nil {
+						break
+					}
+				}
+				if frames != 3 {
+					t.Errorf("%s %s: 3 records became %d frames: %q", format, framing, frames, wire)
+				}
+			}
+		}
+	})
+}

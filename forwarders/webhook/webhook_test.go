@@ -318,3 +318,22 @@ func TestHeadersThatCannotBe(t *testing.T) {
 		f(name, "v", false)
 	}
 }
+
+func TestHTTP2IsSpokenWhereOffered(t *testing.T) {
+	protocol := make(chan string, 1)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { protocol <- r.Proto }))
+	s.EnableHTTP2 = true
+	s.StartTLS()
+	defer s.Close()
+	f := forwardertest.New(t, Kind, options(s.URL, func(o *Options) { o.TLS.SkipVerify = true }))
+	if err := send(t, f); err != nil {
+		t.Fatal(err)
+	}
+	if got := <-protocol; got != "HTTP/2.0" {
+		t.Errorf("spoke %s, want HTTP/2.0", got)
+	}
+	strict := forwardertest.New(t, Kind, options(s.URL, nil))
+	if err := send(t, strict); err == nil || !strings.Contains(err.Error(), "certificate") {
+		t.Errorf("an unknown authority gave %v, want an error", err)
+	}
+}
