@@ -3,6 +3,7 @@ package expression
 import (
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -65,6 +66,18 @@ var functions = []function{
 // predicates are the functions over a list with a condition for each item.
 var predicates = []string{"all", "any", "none", "one", "filter", "map", "count", "find"}
 
+// Functions returns the names of the functions that expressions may call, for documentation.
+func Functions() []string {
+	names := make([]string, len(functions))
+	for i := range functions {
+		names[i] = functions[i].name
+	}
+	return names
+}
+
+// Predicates returns the names of those that take a list and a condition for each item.
+func Predicates() []string { return slices.Clone(predicates) }
+
 func functionNamed(name string) *function {
 	for i := range functions {
 		if functions[i].name == name {
@@ -106,10 +119,7 @@ func (c *checker) builtin(n *ast.BuiltinNode) kind {
 func (c *checker) function(n ast.Node, name string, args []ast.Node) kind {
 	f := functionNamed(name)
 	if f == nil {
-		names := append([]string{}, predicates...)
-		for _, f := range functions {
-			names = append(names, f.name)
-		}
+		names := append(Predicates(), Functions()...)
 		if near, ok := config.Nearest(name, names); ok {
 			return c.failName(n, name, "%s is no function; did you mean %s?", name, near)
 		}
@@ -159,7 +169,7 @@ func (f *function) arguments() string {
 // would take time beyond the record's size, and is refused.
 func (c *checker) predicateCall(n *ast.BuiltinNode) kind {
 	if c.predicate > 0 {
-		return c.failName(n, n.Name, "%s inside another %s is too much work for one record; write a module instead", n.Name, Choices(predicates))
+		return c.failName(n, n.Name, "%s inside another %s is too much work for one record; write a module instead", n.Name, config.Choices(predicates))
 	}
 	if len(n.Arguments) != 2 {
 		return c.failName(n, n.Name, "%s takes a list and a condition: %s(attrs.tags, # == \"a\")", n.Name, n.Name)
@@ -190,9 +200,6 @@ func (c *checker) predicateCall(n *ast.BuiltinNode) kind {
 	}
 	return boolean
 }
-
-// Choices lists words: "a, b or c".
-func Choices(words []string) string { return config.Choices(words) }
 
 func ofText(f func(string) string) func([]any) any {
 	return func(a []any) any { return f(a[0].(string)) }
