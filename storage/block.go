@@ -61,6 +61,8 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
+func checksum(b []byte) uint32 { return crc32.Checksum(b, castagnoli) }
+
 // errDamaged: the bytes of an entry contradict their checksum or themselves.
 var errDamaged = errors.New("damaged entry")
 
@@ -124,7 +126,7 @@ func seal(entry []byte, h *header, stream string) {
 	le.PutUint32(entry[atCount:], h.count)
 	le.PutUint32(entry[atRawLen:], h.rawLen)
 	le.PutUint32(entry[atBodyLen:], uint32(len(entry)-size))
-	le.PutUint32(entry[atBodyCRC:], crc32.Checksum(entry[size:], castagnoli))
+	le.PutUint32(entry[atBodyCRC:], checksum(entry[size:]))
 	le.PutUint64(entry[atMinTime:], uint64(h.minTime))
 	le.PutUint64(entry[atMaxTime:], uint64(h.maxTime))
 	le.PutUint64(entry[atMinReceived:], uint64(h.minReceived))
@@ -134,7 +136,7 @@ func seal(entry []byte, h *header, stream string) {
 	entry[atCodec], entry[atFlags] = h.codec, 0
 	le.PutUint16(entry[atNameLen:], uint16(len(stream)))
 	copy(entry[headerFixed:], stream)
-	le.PutUint32(entry[atHeaderCRC:], crc32.Checksum(entry[4:size], castagnoli))
+	le.PutUint32(entry[atHeaderCRC:], checksum(entry[4:size]))
 }
 
 // parseHeader reads and checks the header that entry begins with. It does not
@@ -149,7 +151,7 @@ func parseHeader(entry []byte, sequence uint64) (h header, err error) {
 	if h.size > len(entry) || headerFixed+name > h.size || name > maxName {
 		return h, errDamaged
 	}
-	if crc32.Checksum(entry[4:h.size], castagnoli) != le.Uint32(entry[atHeaderCRC:]) {
+	if checksum(entry[4:h.size]) != le.Uint32(entry[atHeaderCRC:]) {
 		return h, errDamaged
 	}
 	if entry[atVersion] != entryVersion {
@@ -180,7 +182,7 @@ func open(entry []byte, sequence uint64) (header, []byte, error) {
 		return h, nil, err
 	}
 	body := entry[h.size:]
-	if crc32.Checksum(body, castagnoli) != h.bodyCRC {
+	if checksum(body) != h.bodyCRC {
 		return h, nil, errDamaged
 	}
 	return h, body, nil

@@ -209,7 +209,7 @@ func (s *Store) write(g *group) error {
 		seal(stateEntry, &header{kind: kindState, sequence: sequence, rawLen: uint32(len(state)), epoch: s.identity.epoch, arrival: arrival}, "")
 		sequence++
 	}
-	err := guarded(func() error { return s.transact(seg, g, stateEntry) })
+	err := seg.updateWith(func(tx *bbolt.Tx) error { return s.transact(tx, g, stateEntry) }, s.commitTx)
 	if err != nil {
 		if len(state) > 0 {
 			s.touched()
@@ -220,25 +220,16 @@ func (s *Store) write(g *group) error {
 	return nil
 }
 
-// transact is the bbolt transaction of one commit.
-func (s *Store) transact(seg *segment, g *group, stateEntry []byte) (err error) {
-	tx, err := seg.db.Begin(true)
-	if err != nil {
-		return err
-	}
-	// Harmless after Commit; needed when bbolt panics over a damaged page, or its
-	// lock would stay taken.
-	defer func() { _ = guarded(tx.Rollback) }()
-	seg.size.Store(tx.Size())
+// transact puts the entries of one commit into a transaction.
+func (s *Store) transact(tx *bbolt.Tx, g *group, stateEntry []byte) error {
+	s.active.size.Store(tx.Size())
 	log := tx.Bucket(bucketLog)
 	log.FillPercent = 1 // keys only ever come at the end
 	sequence := s.sequence
-	keys := make([]byte, 0, 8*(len(g.blocks)+1))
 	put := func(entry []byte) error {
-		key := sequenceKey(sequence)
-		keys = append(keys, key[:]...)
+		key := sequenceKey(sequence) // bbolt makes its own copy
 		sequence++
-		return log.Put(keys[len(keys)-8:], entry)
+		return log.Put(key[:], entry)
 	}
 	for _, b := range g.blocks {
 		if err := put(b.entry); err != nil {
@@ -246,11 +237,9 @@ func (s *Store) transact(seg *segment, g *group, stateEntry []byte) (err error) 
 		}
 	}
 	if stateEntry != nil {
-		if err := put(stateEntry); err != nil {
-			return err
-		}
+		return put(stateEntry)
 	}
-	return s.commitTx(tx)
+	return nil
 }
 
 // publish makes a commit visible.
@@ -336,6 +325,3 @@ func (s *Store) readySegment() error {
 	s.nudge()
 	return nil
 }
-
-// transactCommit is commitTx outside tests.
-func transactCommit(tx *bbolt.Tx) error { return tx.Commit() }

@@ -2,7 +2,6 @@ package storage
 
 import (
 	"encoding/binary"
-	"hash/crc32"
 	"slices"
 	"sort"
 
@@ -168,7 +167,7 @@ func (x *segmentIndex) encode() []byte {
 			b = appendHead(b, &heads[i])
 		}
 	}
-	le.PutUint32(b, crc32.Checksum(b[4:], castagnoli))
+	le.PutUint32(b, checksum(b[4:]))
 	return b
 }
 
@@ -176,7 +175,7 @@ func (x *segmentIndex) encode() []byte {
 // another version, and the index is then rebuilt from the headers.
 func parseIndex(b []byte) (x segmentIndex, ok bool) {
 	le := binary.LittleEndian
-	if len(b) < 16 || crc32.Checksum(b[4:], castagnoli) != le.Uint32(b) || le.Uint32(b[4:]) != entryVersion {
+	if len(b) < 16 || checksum(b[4:]) != le.Uint32(b) || le.Uint32(b[4:]) != entryVersion {
 		return x, false
 	}
 	x = segmentIndex{last: le.Uint64(b[8:]), streams: map[string][]head{}}
@@ -201,13 +200,11 @@ func parseIndex(b []byte) (x segmentIndex, ok bool) {
 // indexed reads a sealed segment's own index; ok is false if it has none that
 // can be trusted.
 func (g *segment) indexed() (x segmentIndex, ok bool) {
-	err := guarded(func() error {
-		return g.db.View(func(tx *bbolt.Tx) error {
-			if b := tx.Bucket(bucketIndex); b != nil {
-				x, ok = parseIndex(slices.Clone(b.Get(keyHeads)))
-			}
-			return nil
-		})
+	err := g.view(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket(bucketIndex); b != nil {
+			x, ok = parseIndex(slices.Clone(b.Get(keyHeads)))
+		}
+		return nil
 	})
 	return x, ok && err == nil
 }

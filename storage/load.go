@@ -82,15 +82,13 @@ func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) 
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && segments {
 		forked = true
 	}
-	s.checkpointDB, err = openCheckpoint(path)
+	s.checkpoint, err = openCheckpoint(path)
 	if err == nil {
 		s.checkpointed, err = s.loadCheckpoint()
 	}
 	if errors.Is(err, errDamaged) {
 		s.events.checkpointDamaged(path, err)
-		if s.checkpointDB != nil {
-			_ = guarded(s.checkpointDB.Close)
-		}
+		s.checkpoint.close()
 		if err := s.dir.setAside(path); err != nil {
 			return true, err
 		}
@@ -98,7 +96,7 @@ func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) 
 		clear(s.others)
 		clear(s.streams)
 		s.checkpointed, forked = 0, true
-		s.checkpointDB, err = openCheckpoint(path)
+		s.checkpoint, err = openCheckpoint(path)
 	}
 	if err != nil {
 		return forked, err
@@ -112,16 +110,14 @@ func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) 
 // recoverIdentity takes the identity from the checkpoint; if that has none
 // either, a new agent begins.
 func (s *Store) recoverIdentity() (forked bool) {
-	_ = guarded(func() error {
-		return s.checkpointDB.View(func(tx *bbolt.Tx) error {
-			if meta := tx.Bucket(bucketMeta); meta != nil {
-				if v := meta.Get(keyAgent); len(v) == 20 {
-					copy(s.identity.agent[:], v)
-					s.identity.epoch = binary.BigEndian.Uint32(v[16:])
-				}
+	_ = s.checkpoint.view(func(tx *bbolt.Tx) error {
+		if meta := tx.Bucket(bucketMeta); meta != nil {
+			if v := meta.Get(keyAgent); len(v) == 20 {
+				copy(s.identity.agent[:], v)
+				s.identity.epoch = binary.BigEndian.Uint32(v[16:])
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 	if s.identity.epoch == 0 {
 		s.identity = newIdentity()

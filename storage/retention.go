@@ -84,9 +84,6 @@ func (s *Store) expire(st *stream) {
 // s.mu is held.
 func (s *Store) trimTotal() {
 	s.full = false
-	if s.limit <= 0 {
-		return
-	}
 	total := int64(0)
 	for _, g := range s.segments {
 		if g.live > 0 || !g.sealed {
@@ -234,7 +231,7 @@ func (s *Store) maintain() {
 // measure works out how many bytes the segments may use: 90 % of MaxSize, and
 // 90 % of what the disk would have without them.
 func (s *Store) measure() {
-	limit := int64(0)
+	limit := int64(math.MaxInt64)
 	if s.options.MaxSize > 0 {
 		limit = s.options.MaxSize / 10 * 9
 	}
@@ -246,9 +243,7 @@ func (s *Store) measure() {
 		for _, g := range s.segments {
 			own += g.size.Load()
 		}
-		if disk := (own + free) / 10 * 9; limit == 0 || disk < limit {
-			limit = disk
-		}
+		limit = min(limit, (own+free)/10*9)
 	}
 	s.limit = limit
 }
@@ -291,15 +286,13 @@ func (s *Store) writeIndex(g *segment) error {
 	}
 	x := s.indexOf(g)
 	s.mu.RUnlock()
-	return guarded(func() error {
-		return g.db.Update(func(tx *bbolt.Tx) error {
-			b, err := tx.CreateBucketIfNotExists(bucketIndex)
-			if err != nil {
-				return err
-			}
-			g.size.Store(tx.Size())
-			return b.Put(keyHeads, x.encode())
-		})
+	return g.update(func(tx *bbolt.Tx) error {
+		b, err := tx.CreateBucketIfNotExists(bucketIndex)
+		if err != nil {
+			return err
+		}
+		g.size.Store(tx.Size())
+		return b.Put(keyHeads, x.encode())
 	})
 }
 

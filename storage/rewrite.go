@@ -160,28 +160,24 @@ func (s *Store) copyLive(old []*segment, pieces []*piece, generation uint32) (*s
 	}
 	g.sealed = true
 	for len(pieces) > 0 && err == nil {
-		err = guarded(func() error {
-			return g.db.Update(func(tx *bbolt.Tx) error {
-				log := tx.Bucket(bucketLog)
-				log.FillPercent = 1
-				for size := 0; len(pieces) > 0 && size < rewriteChunk; pieces = pieces[1:] {
-					n, err := s.copyPiece(g, log, pieces[0])
-					if err != nil {
-						return err
-					}
-					size += n
+		err = g.update(func(tx *bbolt.Tx) error {
+			log := tx.Bucket(bucketLog)
+			log.FillPercent = 1
+			for size := 0; len(pieces) > 0 && size < rewriteChunk; pieces = pieces[1:] {
+				n, err := s.copyPiece(g, log, pieces[0])
+				if err != nil {
+					return err
 				}
-				return nil
-			})
+				size += n
+			}
+			return nil
 		})
 	}
 	if err != nil {
 		g.discard()
 		return nil, err
 	}
-	err = guarded(func() error {
-		return g.db.View(func(tx *bbolt.Tx) error { g.size.Store(tx.Size()); return nil })
-	})
+	err = g.view(func(tx *bbolt.Tx) error { g.size.Store(tx.Size()); return nil })
 	if err == nil {
 		err = g.settle()
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -39,8 +38,8 @@ type segment struct {
 	generation uint32
 	end        uint64 // of a rewritten segment: the last sequence it stands for; else 0
 	path       string
-	db         *bbolt.DB
-	size       atomic.Int64 // bytes up to bbolt's high-water mark
+	file
+	size atomic.Int64 // bytes up to bbolt's high-water mark
 
 	// Guarded by Store.mu.
 	last   uint64 // the highest sequence it holds or stands for; base-1 when empty
@@ -49,18 +48,6 @@ type segment struct {
 	sealed bool
 	busy   bool // being rewritten: retention waits
 	closed bool // its file is gone or going
-}
-
-// guarded runs f over mapped pages that may be damaged: what bbolt asserts and
-// what the processor faults on comes back as errDamaged.
-func guarded(f func() error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errDamaged, p)
-		}
-	}()
-	return f()
 }
 
 // segmentName is where a segment lies; the base in hexadecimal, so that names sort.
@@ -130,7 +117,7 @@ func newSegmentFile(dir string, base uint64, generation uint32, end uint64, segm
 		os.Remove(path + temporary)
 		return nil, err
 	}
-	return &segment{base: base, generation: generation, path: path, db: db, last: max(base-1, end), end: end}, nil
+	return &segment{base: base, generation: generation, path: path, file: file{db: db}, last: max(base-1, end), end: end}, nil
 }
 
 // temporary ends the name of a file that is not yet part of the store.
@@ -150,7 +137,7 @@ func (g *segment) settle() error {
 
 // discard removes a segment that never got its name.
 func (g *segment) discard() {
-	_ = guarded(g.db.Close)
+	g.close()
 	os.Remove(g.path + temporary)
 }
 
@@ -163,7 +150,7 @@ func openSegment(path string, segmentSize int64, readOnly bool) (*segment, error
 		if g.db, err = bbolt.Open(path, 0o600, boltOptions(segmentSize, readOnly)); err != nil {
 			return classify(err)
 		}
-		return g.db.View(func(tx *bbolt.Tx) error {
+		return g.view(func(tx *bbolt.Tx) error {
 			g.size.Store(tx.Size())
 			meta := tx.Bucket(bucketMeta)
 			if meta == nil || tx.Bucket(bucketLog) == nil {
@@ -184,9 +171,7 @@ func openSegment(path string, segmentSize int64, readOnly bool) (*segment, error
 		})
 	})
 	if err != nil {
-		if g.db != nil {
-			_ = guarded(g.db.Close)
-		}
+		g.close()
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return g, nil
@@ -217,20 +202,18 @@ var errMissing = errors.New("no such entry")
 // read appends the entry of that sequence to dst. It holds a read transaction
 // only for the copy, since one that lives long keeps bbolt's pages from reuse.
 func (g *segment) read(sequence uint64, dst []byte) ([]byte, error) {
-	err := guarded(func() error {
-		return g.db.View(func(tx *bbolt.Tx) error {
-			key := sequenceKey(sequence)
-			log := tx.Bucket(bucketLog)
-			if log == nil {
-				return errDamaged
-			}
-			value := log.Get(key[:])
-			if value == nil {
-				return errMissing
-			}
-			dst = append(dst, value...)
-			return nil
-		})
+	err := g.view(func(tx *bbolt.Tx) error {
+		key := sequenceKey(sequence)
+		log := tx.Bucket(bucketLog)
+		if log == nil {
+			return errDamaged
+		}
+		value := log.Get(key[:])
+		if value == nil {
+			return errMissing
+		}
+		dst = append(dst, value...)
+		return nil
 	})
 	return dst, err
 }
@@ -238,14 +221,12 @@ func (g *segment) read(sequence uint64, dst []byte) ([]byte, error) {
 // scan calls f with every entry in order of sequence. The entry is borrowed
 // from the mapping: f copies what it keeps and may fault, which ends the scan.
 func (g *segment) scan(f func(sequence uint64, entry []byte) error) error {
-	return guarded(func() error {
-		return g.db.View(func(tx *bbolt.Tx) error {
-			return tx.Bucket(bucketLog).ForEach(func(k, v []byte) error {
-				if len(k) != 8 {
-					return nil
-				}
-				return f(binary.BigEndian.Uint64(k), v)
-			})
+	return g.view(func(tx *bbolt.Tx) error {
+		return tx.Bucket(bucketLog).ForEach(func(k, v []byte) error {
+			if len(k) != 8 {
+				return nil
+			}
+			return f(binary.BigEndian.Uint64(k), v)
 		})
 	})
 }
@@ -253,6 +234,6 @@ func (g *segment) scan(f func(sequence uint64, entry []byte) error) error {
 // unlink closes the segment and removes its file; readers that are inside
 // finish first.
 func (g *segment) unlink() error {
-	_ = guarded(g.db.Close)
+	g.close()
 	return os.Remove(g.path)
 }

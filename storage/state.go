@@ -174,16 +174,16 @@ func (s *Store) settle(written []byte) {
 }
 
 // openCheckpoint opens DATA/store/state.db, made when absent.
-func openCheckpoint(path string) (*bbolt.DB, error) {
-	var db *bbolt.DB
+func openCheckpoint(path string) (*file, error) {
+	f := &file{}
 	err := guarded(func() (err error) {
-		db, err = bbolt.Open(path, 0o600, boltOptions(1<<20, false))
+		f.db, err = bbolt.Open(path, 0o600, boltOptions(1<<20, false))
 		return err
 	})
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", path, classify(err))
+		return f, fmt.Errorf("%s: %w", path, classify(err))
 	}
-	return db, nil
+	return f, nil
 }
 
 var bucketState = []byte("state")
@@ -191,24 +191,22 @@ var bucketState = []byte("state")
 // loadCheckpoint applies all state of state.db and returns the sequence up to
 // which entries are included; 0 for a new file.
 func (s *Store) loadCheckpoint() (sequence uint64, err error) {
-	err = guarded(func() error {
-		return s.checkpointDB.View(func(tx *bbolt.Tx) error {
-			meta, state := tx.Bucket(bucketMeta), tx.Bucket(bucketState)
-			if meta == nil || state == nil {
-				return nil
+	err = s.checkpoint.view(func(tx *bbolt.Tx) error {
+		meta, state := tx.Bucket(bucketMeta), tx.Bucket(bucketState)
+		if meta == nil || state == nil {
+			return nil
+		}
+		if v := meta.Get(keyFormat); len(v) == 4 && binary.BigEndian.Uint32(v) > Version {
+			return fmt.Errorf("%w %d; this build reads up to %d, start a newer runnel", ErrFormat, binary.BigEndian.Uint32(v), Version)
+		}
+		if v := meta.Get(keySequence); len(v) == 8 {
+			sequence = binary.BigEndian.Uint64(v)
+		}
+		return state.ForEach(func(k, v []byte) error {
+			if len(k) > 0 {
+				s.apply(change{k[0], slices.Clone(k[1:]), slices.Clone(v)})
 			}
-			if v := meta.Get(keyFormat); len(v) == 4 && binary.BigEndian.Uint32(v) > Version {
-				return fmt.Errorf("%w %d; this build reads up to %d, start a newer runnel", ErrFormat, binary.BigEndian.Uint32(v), Version)
-			}
-			if v := meta.Get(keySequence); len(v) == 8 {
-				sequence = binary.BigEndian.Uint64(v)
-			}
-			return state.ForEach(func(k, v []byte) error {
-				if len(k) > 0 {
-					s.apply(change{k[0], slices.Clone(k[1:]), slices.Clone(v)})
-				}
-				return nil
-			})
+			return nil
 		})
 	})
 	return sequence, err
@@ -230,9 +228,7 @@ func (s *Store) saveCheckpoint() error {
 		changes = append(changes, change{key[0], []byte(key[1:]), value})
 	}
 	s.mu.RUnlock()
-	err := guarded(func() error {
-		return s.checkpointDB.Update(func(tx *bbolt.Tx) error { return putCheckpoint(tx, sequence, s.identity, changes) })
-	})
+	err := s.checkpoint.update(func(tx *bbolt.Tx) error { return putCheckpoint(tx, sequence, s.identity, changes) })
 	if err == nil {
 		s.mu.Lock()
 		s.checkpointed = max(s.checkpointed, sequence)

@@ -13,6 +13,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,7 +44,7 @@ type Store struct {
 	sequence     uint64            // of the next entry; only the committer moves it
 	checkpointed uint64            // entries up to here are in state.db
 	latest       int64             // the highest time seen, by which ages are told
-	limit        int64             // bytes the segments may use; 0: no limit
+	limit        int64             // bytes the segments may use
 	full         bool              // over limit, and nothing may be taken
 	hard         bool              // the disk refuses
 	changed      chan struct{}     // closed and replaced at each commit
@@ -52,14 +53,14 @@ type Store struct {
 	arrival int64    // the committer's own
 	suspect bool     // the committer's own: the outcome of the last commit is unknown
 
-	rotate       atomic.Bool  // end the active segment before its time
-	dirtySince   atomic.Int64 // since when state waits for a commit; 0: none does
-	checkpointDB *bbolt.DB
-	maintenance  sync.Mutex    // one round at a time
-	work         chan struct{} // capacity 1: wakes maintenance
-	closing      atomic.Bool
-	closed       chan struct{}
-	done         sync.WaitGroup
+	rotate      atomic.Bool  // end the active segment before its time
+	dirtySince  atomic.Int64 // since when state waits for a commit; 0: none does
+	checkpoint  *file
+	maintenance sync.Mutex    // one round at a time
+	work        chan struct{} // capacity 1: wakes maintenance
+	closing     atomic.Bool
+	closed      chan struct{}
+	done        sync.WaitGroup
 
 	commitTx func(*bbolt.Tx) error          // tests make it fail
 	free     func(dir string) (int64, bool) // tests make the disk small
@@ -79,7 +80,7 @@ func Open(o Options) (*Store, error) {
 	s := &Store{
 		options: o, dir: dir, events: newEvents(o.Log), metrics: newMeters(o.Metrics),
 		streams: map[string]*stream{}, cursors: map[cursorKey]*cursor{}, others: map[string][]byte{}, damage: map[uint64]bool{},
-		changed: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
+		limit: math.MaxInt64, changed: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
 		commitTx: transactCommit, free: available,
 	}
 	s.recent.byKey = map[recentKey]*record.Batch{}
@@ -161,9 +162,9 @@ func (s *Store) closeFiles() {
 	files := append(append([]*segment(nil), s.segments...), s.dead...)
 	s.mu.Unlock()
 	for _, g := range files {
-		_ = guarded(g.db.Close)
+		g.close()
 	}
-	if s.checkpointDB != nil {
-		_ = guarded(s.checkpointDB.Close)
+	if s.checkpoint != nil {
+		s.checkpoint.close()
 	}
 }

@@ -146,8 +146,12 @@ func TestSmallBatchesShareABlockAndACommit(t *testing.T) {
 	s = openStore(t, Options{Dir: s.options.Dir})
 	_, got := numbersFrom(t, s, "a", 1)
 	wantRun(t, got, 0, 300)
-	if h, ok := s.Head("a", 2); !ok || h.Next-h.First < 256 {
-		t.Fatalf("block of %d records, want at least 256 in one", h.Next-h.First)
+	blocks := 0
+	for h, ok := s.Head("a", 1); ok; h, ok = s.Head("a", h.Next) {
+		blocks++
+	}
+	if blocks > 3 { // the first commit comes at once and has what there is
+		t.Fatalf("300 records in %d blocks, want at most 3", blocks)
 	}
 }
 
@@ -301,4 +305,26 @@ func TestSeekFindsByArrivalAndArrivalNeverGoesBack(t *testing.T) {
 	if h.MinReceived != 50 || h.MaxReceived != 54 || h.First != 51 || h.Next != 56 {
 		t.Errorf("head %+v", h)
 	}
+}
+
+// noise returns records that hardly compress.
+func noise(from uint64, n int) *record.Batch {
+	b := record.NewBatch()
+	x := from*2 + 1
+	var r record.Record
+	for i := range n {
+		message := binary.BigEndian.AppendUint64(nil, from+uint64(i))
+		for range 12 {
+			x ^= x << 13
+			x ^= x >> 7
+			x ^= x << 17
+			message = binary.BigEndian.AppendUint64(message, x)
+		}
+		r.Reset()
+		r.Received, r.Message = int64(from)+int64(i), message
+		if err := b.Append(&r); err != nil {
+			panic(err)
+		}
+	}
+	return b
 }
