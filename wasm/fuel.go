@@ -312,7 +312,7 @@ func (w *rewriter) test(b []byte) []byte {
 const smallLeaf = 64
 
 // scan reads a function's instructions, fills w.edits, and reports whether it
-// uses bulk memory operations. A loop or function costs the instructions in it
+// uses bulk memory operations. A loop or a function costs the instructions in it
 // outside any loop within: no turn runs more.
 func (w *rewriter) scan(r *reader) (bulk bool, err error) {
 	begin := r.at

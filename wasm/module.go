@@ -187,6 +187,10 @@ func (m *Module) compile(ctx context.Context, r *Runtime, code []byte, wasi []st
 	}
 	begin := time.Now()
 	compiled, err := m.runtime.CompileModule(ctx, code)
+	if err != nil && r.clearCache(err) {
+		m.events.cacheDamaged(r.dir, err)
+		compiled, err = m.runtime.CompileModule(ctx, code)
+	}
 	if err != nil {
 		return fmt.Errorf("compile: %w", firstLine(err))
 	}

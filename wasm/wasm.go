@@ -14,6 +14,8 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -83,6 +85,19 @@ func privateDir(dir string) error {
 		return os.Chmod(dir, 0o700)
 	}
 	return nil
+}
+
+// clearCache deletes what the cache directory holds if err comes from there, as
+// after a disk fault, and reports whether it did.
+func (r *Runtime) clearCache(err error) bool {
+	if r.dir == "" || !strings.Contains(err.Error(), "compilationcache: ") {
+		return false
+	}
+	files, _ := filepath.Glob(filepath.Join(r.dir, "wazero-*", "*"))
+	for _, file := range files {
+		_ = os.Remove(file) // one that stays is found again, and the module is then refused
+	}
+	return len(files) > 0
 }
 
 // Close releases the compiled code. Modules must have been closed before.

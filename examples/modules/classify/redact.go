@@ -27,7 +27,7 @@ func redact(space, message []byte) {
 
 // interesting marks the bytes a secret can begin at or before.
 var interesting = [256]uint8{'0': 1, '1': 1, '2': 1, '3': 1, '4': 1, '5': 1, '6': 1, '7': 1, '8': 1, '9': 1,
-	'=': 1, 'B': 1, 'b': 1}
+	'=': 1, 'B': 1}
 
 // next returns the first secret at or after i.
 //
@@ -59,7 +59,7 @@ func next(message []byte, i int) (secret, bool) {
 			continue
 		case c == '=' && secretKey(message[:i]):
 			from++
-		case (c == 'B' || c == 'b') && bearer(message[i:]):
+		case c == 'B' && bearer(message[i:]):
 			from += len("Bearer ")
 		default:
 			i++
