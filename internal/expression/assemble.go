@@ -24,6 +24,7 @@ const recordName = "$record"
 type assembler struct {
 	config *conf.Config
 	locals map[string]bool
+	loop   bool // inside any(…, here)
 }
 
 // assemble compiles a checked tree for the VM. The tree is used up.
@@ -49,6 +50,9 @@ func assemble(tree *parser.Tree, asCondition bool) (_ *vm.Program, err error) {
 // call makes a node that calls f, which the VM knows as name.
 func (a *assembler) call(at ast.Node, name string, f func(args ...any) (any, error), args ...ast.Node) ast.Node {
 	name = "$" + name
+	if a.loop {
+		name, f, args = name+" in a loop", charged(f), append(args, a.record())
+	}
 	a.config.Functions[name] = &builtin.Function{Name: name, Func: f}
 	n := &ast.CallNode{Callee: &ast.IdentifierNode{Value: name}, Arguments: args}
 	n.SetLocation(at.Location())
@@ -228,7 +232,9 @@ func (a *assembler) builtin(n *ast.BuiltinNode) ast.Node {
 			},
 			Types: []reflect.Type{reflect.TypeFor[func(any) []any]()}}
 		items := &ast.CallNode{Callee: &ast.IdentifierNode{Value: name}, Arguments: []ast.Node{a.node(n.Arguments[0])}}
+		a.loop = true
 		body := a.node(n.Arguments[1].(*ast.PredicateNode).Node)
+		a.loop = false
 		if n.Name != "map" {
 			body = a.condition(body)
 		}

@@ -64,6 +64,7 @@ type Evaluator struct {
 	env     map[string]any
 	view    record.View
 	scope   scope
+	work    int // done by loops in this evaluation
 }
 
 // scope is a Context, kept from one record to the next.
@@ -101,7 +102,7 @@ func (e *Evaluator) Set(v record.View, c Context, attrs *record.Attrs, key strin
 
 // run evaluates on the VM. What the VM cannot do to the values it meets is nil.
 func (e *Evaluator) run(v record.View, c Context) any {
-	e.view = v
+	e.view, e.work = v, 0
 	e.scope.enter(c)
 	out, err := e.machine.Run(e.program.steps, e.env)
 	e.view = nil

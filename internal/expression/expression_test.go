@@ -320,6 +320,28 @@ func TestTextsStayBounded(t *testing.T) {
 	}
 }
 
+func TestLoopsStayBounded(t *testing.T) {
+	var r record.Record
+	r.Reset()
+	r.Message = []byte(strings.Repeat("a", 500<<10))
+	r.Attrs.Set("tags", record.JSON, []byte("["+strings.Repeat("1,", 200_000)+"1]"))
+	v := encode(t, &r)
+	for _, src := range []string{
+		`any(attrs.tags, message contains "b" + string(#))`,
+		`len(map(attrs.tags, split(message, ""))) > 0`,
+		`all(attrs.tags, lower(message) != "")`,
+		`count(attrs.tags, # in keys(attrs) or message[#:] == "") > 0`,
+	} {
+		began := time.Now()
+		if match(t, src, v, ""); time.Since(began) > 30*time.Second {
+			t.Errorf("%s took %s", src, time.Since(began))
+		}
+	}
+	if !match(t, `count(attrs.tags, # == 1) == 200001`, v, "") {
+		t.Error("200 001 items are counted wrongly")
+	}
+}
+
 func TestCommonShapesAllocateNothing(t *testing.T) {
 	v, c := sample(t), Context{Stream: "app"}
 	for _, src := range commonShapes {
