@@ -21,6 +21,10 @@ import (
 	"github.com/runnel-log/runnel/record"
 )
 
+// soon is what the agent gives its inputs to stop; they take a fraction of it
+// where the machine is not busy otherwise.
+const soon = 4 * time.Second
+
 // writer writes numbered lines to a unix stream as fast as it can and connects
 // again when a write fails, as Docker's driver does: the line that failed is
 // written again.
@@ -124,8 +128,8 @@ func TestStopReadsWhatTheKernelHolds(t *testing.T) {
 		}
 		began := time.Now()
 		r.Stop(t)
-		if took := time.Since(began); took > stopTime {
-			t.Errorf("%s: stopping took %s, want at most %s", url, took, stopTime)
+		if took := time.Since(began); took > soon {
+			t.Errorf("%s: stopping took %s, want at most %s", url, took, soon)
 		}
 		if got := r.Sink.Len(); got != n {
 			t.Errorf("%s: got %d records, want %d", url, got, n)
@@ -177,8 +181,8 @@ func TestStopIsBoundedWithATalkativePeer(t *testing.T) {
 	r.Sink.Wait(t, 10_000)
 	began := time.Now()
 	r.Stop(t)
-	if took := time.Since(began); took > stopTime {
-		t.Errorf("stopping took %s, want at most %s", took, stopTime)
+	if took := time.Since(began); took > soon {
+		t.Errorf("stopping took %s, want at most %s", took, soon)
 	}
 	wg.Wait()
 }
@@ -232,8 +236,8 @@ func TestReceiptThatNeverComes(t *testing.T) {
 	r.Sink.Wait(t, 1)
 	began := time.Now()
 	r.Stop(t)
-	if took := time.Since(began); took > stopTime+time.Second {
-		t.Errorf("stopping took %s, want at most %s", took, stopTime)
+	if took := time.Since(began); took > soon {
+		t.Errorf("stopping took %s, want at most %s", took, soon)
 	}
 	counted(t, r, `runnel_input_errors_total{input="in",reason="outcome_unknown"}`, 1)
 }
