@@ -73,7 +73,7 @@ func (e *Encoder) Append5424(dst []byte, v record.View) []byte {
 }
 
 // Append3164 appends v as an RFC 3164 message, without framing, and returns the
-// longer slice. The time is in loc, in whole seconds; an absent host or app is
+// longer slice. The time is in loc, never nil, in whole seconds; an absent host or app is
 // "-". MSGID and structured data have no place there and are left out. A byte
 // that would end the field (a blank, a control character, '[' and ']' in app
 // and procid, what no host's name holds) becomes '_'.

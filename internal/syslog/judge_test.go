@@ -173,8 +173,8 @@ func sdDifference(c *testkit.Case, r *record.Record) []difference {
 	return nil
 }
 
-// header is what may stand before the first field: priority, blanks, version, time.
-var header = regexp.MustCompile(`^(<\d{1,3}>)? *([1-9]\d{0,2} )?(\d{4}-\d\d-\d\d[T ][0-9:.,+\-Zz]*|[A-Za-z]{3} +\d{1,2} (\d{4} )?\d\d:\d\d:\d\d([.,]\d*)?( (UTC|GMT))?|-)?`)
+// header is what may stand before the first field: blanks, version, time.
+var header = regexp.MustCompile(`^ *([1-9]\d{0,2} )?(\d{4}-\d\d-\d\d[T ][0-9:.,+\-Zz]*|[A-Za-z]{3} +\d{1,2} (\d{4} )?\d\d:\d\d:\d\d([.,]\d*)?( (UTC|GMT))?|-)?`)
 
 // lost returns what stands in msg and nowhere in r; "" if nothing is lost.
 func lost(msg []byte, r *record.Record) string {
@@ -183,20 +183,26 @@ func lost(msg []byte, r *record.Record) string {
 	}
 	rest := msg[:len(msg)-len(r.Message)]
 	rest = bytes.TrimSuffix(rest, []byte(bom))
+	if r.Severity != record.Absent {
+		rest = rest[bytes.IndexByte(rest, '>')+1:]
+	}
 	if prefix, ok := r.Attrs.Get(AttrPrefix); ok {
 		if i := bytes.Index(rest, prefix.Data); i >= 0 {
 			rest = slices.Concat(rest[:i], rest[i+len(prefix.Data):])
 		}
-		r.Host = nil // it stands in the prefix, if anywhere
 	}
 	if zone, ok := r.Attrs.Get(AttrZone); ok {
 		rest = bytes.Replace(rest, zone.Data, nil, 1)
 	}
-	if at := header.FindIndex(rest); at != nil && (r.Time != record.NoTime || r.Attrs.Len() > 0 || len(bytes.TrimLeft(rest[:at[1]], "<>0123456789 -")) == 0) {
+	if at := header.FindIndex(rest); at != nil && (r.Time != record.NoTime || r.Attrs.Len() > 0 || len(bytes.TrimLeft(rest[:at[1]], "0123456789 -")) == 0) {
 		rest = rest[at[1]:]
 	}
-	for _, field := range [][]byte{r.Host, r.App, r.ProcID, r.MsgID, r.SD} {
+	prefix, _ := r.Attrs.Get(AttrPrefix)
+	for n, field := range [][]byte{r.Host, r.App, r.ProcID, r.MsgID, r.SD} {
 		i := bytes.Index(rest, field)
+		if i < 0 && n == 0 && bytes.Contains(prefix.Data, field) {
+			continue // Cisco's name stands before the time
+		}
 		if i < 0 {
 			return fmt.Sprintf("%q is not in the header", field)
 		}
