@@ -113,6 +113,7 @@ func misbehave(verb string) {
 		var none []int
 		_ = none[len(garbage)]
 	case "loop":
+		//lint:ignore SA5002 the host must stop it
 		for {
 		}
 	case "memory":
@@ -120,11 +121,14 @@ func misbehave(verb string) {
 			garbage = append(garbage, make([]byte, 1<<20))
 		}
 	case "recurse":
-		deep(0)
+		garbage = append(garbage, make([]byte, deep(0)))
 	case "block":
 		select {}
 	}
 }
 
+// deep ends when the host says so.
+//
 //go:noinline
+//lint:ignore SA5007 that is the point of it
 func deep(n int) int { return deep(n+1) + 1 }
