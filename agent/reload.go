@@ -91,8 +91,8 @@ func (a *Agent) unchangeable(c *Config) error {
 
 // prepare builds the parts of c that are not running already. On an error it
 // closes what it had built.
-func (a *Agent) prepare(ctx context.Context, c *Config) (b *build, err error) {
-	b = &build{config: c, modules: make(map[string]*module), pipelines: make(map[string]*pipeline),
+func (a *Agent) prepare(ctx context.Context, c *Config) (_ *build, err error) {
+	b := &build{config: c, modules: make(map[string]*module), pipelines: make(map[string]*pipeline),
 		inputs: make(map[string]inputs.Input), forwarders: make(map[string]forwarders.Forwarder)}
 	defer func() {
 		if err != nil {
@@ -101,32 +101,39 @@ func (a *Agent) prepare(ctx context.Context, c *Config) (b *build, err error) {
 	}()
 	loaded := make(map[string]*wasm.Module)
 	for _, mc := range c.Modules {
-		if b.modules[mc.Name], err = a.loadModule(ctx, c, mc); err != nil {
+		m, err := a.loadModule(ctx, c, mc)
+		if err != nil {
 			return b, err
 		}
-		loaded[mc.Name] = b.modules[mc.Name].Module
+		b.modules[mc.Name], loaded[mc.Name] = m, m.Module
 	}
 	for _, pc := range c.Pipelines {
-		if b.pipelines[pc.Name], err = newPipeline(pc, loaded, a.countsOf(pc.Name)); err != nil {
+		p, err := newPipeline(pc, loaded, a.countsOf(pc.Name))
+		if err != nil {
 			return b, err
 		}
+		b.pipelines[pc.Name] = p
 	}
 	b.fallback = &pipeline{name: defaultName, stream: defaultName, counts: a.countsOf(defaultName)}
 	for _, fc := range c.Forwarders {
 		if d := a.delivery(fc.Name); d != nil && d.config.Digest == fc.Digest {
 			continue
 		}
-		if b.forwarders[fc.Name], err = fc.Kind.New(fc.Options, a.forwarderSetup(c, fc)); err != nil {
+		f, err := fc.Kind.New(fc.Options, a.forwarderSetup(c, fc))
+		if err != nil {
 			return b, fmt.Errorf("forwarder %q: %w", fc.Name, err)
 		}
+		b.forwarders[fc.Name] = f
 	}
 	for _, ic := range c.Inputs { // last: they open sockets
 		if in := a.input(ic.Name); in != nil && in.config.Digest == ic.Digest {
 			continue
 		}
-		if b.inputs[ic.Name], err = ic.Kind.New(ic.Options, a.inputSetup(c, ic)); err != nil {
+		in, err := ic.Kind.New(ic.Options, a.inputSetup(c, ic))
+		if err != nil {
 			return b, fmt.Errorf("input %q: %w", ic.Name, err)
 		}
+		b.inputs[ic.Name] = in
 	}
 	return b, nil
 }
@@ -157,25 +164,21 @@ func (a *Agent) discard(b *build) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for name, m := range b.modules {
-		if m != nil && m != a.modules[name] {
+		if m != a.modules[name] {
 			if err := m.Close(a.hard); err != nil {
 				a.events.closeFailed("module "+name, err)
 			}
 		}
 	}
 	for name, f := range b.forwarders {
-		if f != nil {
-			if err := f.Close(); err != nil {
-				a.events.closeFailed("forwarder "+name, err)
-			}
+		if err := f.Close(); err != nil {
+			a.events.closeFailed("forwarder "+name, err)
 		}
 	}
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	for _, in := range b.inputs {
-		if in != nil {
-			in.Run(ended) //nolint:errcheck // it has taken nothing; this only releases its sockets
-		}
+		in.Run(ended) //nolint:errcheck // it has taken nothing; this only releases its sockets
 	}
 }
 

@@ -202,8 +202,8 @@ func (s routeStep) apply(_ context.Context, b *record.Batch, t *tally) (*record.
 		case out == nil:
 		case stream == "":
 			out.AppendView(v)
-		default:
-			out.AppendRouted(v, stream)
+		case out.AppendRouted(v, stream) != nil: // at the size limit: it stays where it was
+			out.AppendView(v)
 		}
 	}
 	for i, e := range s.when {

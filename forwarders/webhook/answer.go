@@ -14,23 +14,34 @@ import (
 const maxRetryAfter = time.Hour
 
 // verdict turns an answer other than 2xx into the error that Deliver returns.
-//
-// 401 and 407 say something of the credentials and nothing of the records: a
-// token that expired must not send a whole stream to the dead letters.
+// Only an answer about the records themselves refuses them for good; one about
+// the endpoint (moved, not there, credentials) is tried again for ever: a token that expired, or a
+// proxy that answers for a receiver being deployed, must not send a whole stream to the
+// dead letters.
 func verdict(answer *http.Response, body []byte, now time.Time) error {
 	text := excerpt(answer, body)
-	switch code := answer.StatusCode; {
-	case code == http.StatusRequestTimeout, code == http.StatusTooManyRequests, code >= 500,
-		code == http.StatusUnauthorized, code == http.StatusProxyAuthRequired:
-		err := fmt.Errorf("receiver answered %q", text)
-		if after, ok := retryAfter(answer.Header, now); ok {
-			return &forwarders.Retry{After: after, Err: err}
-		}
-		return err
-	case code/100 == 3:
-		return &forwarders.Refused{Index: -1, Answer: text + redirectHint(answer)}
+	if refuses(answer.StatusCode) {
+		return &forwarders.Refused{Index: -1, Answer: text}
 	}
-	return &forwarders.Refused{Index: -1, Answer: text}
+	if answer.StatusCode/100 == 3 {
+		text += redirectHint(answer)
+	}
+	err := fmt.Errorf("receiver answered %q", text)
+	if after, ok := retryAfter(answer.Header, now); ok {
+		return &forwarders.Retry{After: after, Err: err}
+	}
+	return err
+}
+
+// refuses reports whether a status is about what was sent (RFC 9110 §15.5).
+func refuses(code int) bool {
+	switch code {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
+		http.StatusProxyAuthRequired, http.StatusRequestTimeout, http.StatusMisdirectedRequest,
+		http.StatusLocked, http.StatusTooEarly, http.StatusTooManyRequests:
+		return false
+	}
+	return code/100 == 4
 }
 
 // redirectHint says where the receiver pointed; redirects are not followed, for

@@ -104,6 +104,10 @@ type local struct {
 	env   string // a variable, instead of the file
 }
 
+// configuredData is the data directory of a configuration that names none; a
+// test of the config room holds it to this.
+const configuredData = "/var/lib/runnel"
+
 // readConfig reads where the API is and where its token, from path or from where run
 // looks for a configuration, or takes the defaults.
 func readConfig(path string) (local, error) {
@@ -131,6 +135,7 @@ func readConfig(path string) (local, error) {
 		}
 		return found, nil
 	}
+	found.token = filepath.Join(configuredData, "token")
 	found.read(root, filepath.Dir(path))
 	return found, nil
 }
