@@ -52,6 +52,8 @@ type Store struct {
 	active  *segment // the committer's own; replaced under mu
 	arrival int64    // the committer's own
 	suspect bool     // the committer's own: the outcome of the last commit is unknown
+	padded  uint64   // the committer's own: the sequence that the last commit's padding follows, 0 without
+	padding uint64   // the same of the commit being built
 
 	rotate      atomic.Bool  // end the active segment before its time
 	dirtySince  atomic.Int64 // since when state waits for a commit; 0: none does
