@@ -41,10 +41,7 @@ func (l *loader) pipelines(section *config.Node) {
 
 // from checks one input of a pipeline: it exists, and no other pipeline has it.
 func (l *loader) from(at *config.At, pipeline, input string) {
-	var names []string
-	for _, key := range at.Root().Key("inputs").Keys() {
-		names = append(names, key)
-	}
+	names := at.Root().Key("inputs").Keys()
 	switch before, twice := l.inputOf[input]; {
 	case !slices.Contains(names, input) && len(names) == 0:
 		at.Problemf("%q is no input here, there are none; write inputs: {%s: {type: …}}", input, input)
