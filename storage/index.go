@@ -62,6 +62,7 @@ func (st *stream) add(g *segment, h head) {
 func (st *stream) count(g *segment, h head, sign int64) {
 	g.live += sign * int64(h.size)
 	g.blocks += int(sign)
+	g.held += sign * int64(h.count)
 	st.bytes += sign * int64(h.size)
 	st.raw += sign * int64(h.raw)
 	st.records += uint64(sign * int64(h.count))

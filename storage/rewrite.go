@@ -63,20 +63,12 @@ func (s *Store) rewrite() error {
 
 // rewritable chooses what to rewrite; the segments are neighbours. s.mu is held.
 func (s *Store) rewritable() []*segment {
-	records := make(map[*segment]int)
-	for _, st := range s.streams {
-		for _, r := range st.runs {
-			for i := range r.heads {
-				records[r.seg] += int(r.heads[i].count)
-			}
-		}
-	}
 	var small []*segment
 	for _, g := range s.segments {
 		size := g.size.Load()
 		covered := g.sealed && g.live > 0 && g.last <= s.checkpointed
 		// One that was tidied before cannot become tidier: its streams are just many.
-		crumbly := g.end == 0 && g.blocks >= crumblyBlocks && records[g] < g.blocks*crumblyRecords
+		crumbly := g.end == 0 && g.blocks >= crumblyBlocks && g.held < int64(g.blocks)*crumblyRecords
 		if covered && ((size >= rewriteLeast && g.live*4 < size) || crumbly) {
 			return []*segment{g}
 		}

@@ -45,6 +45,7 @@ type segment struct {
 	last   uint64 // the highest sequence it holds or stands for; base-1 when empty
 	live   int64  // bytes of blocks that retention has not taken
 	blocks int    // how many those are
+	held   int64  // how many records are in them
 	sealed bool
 	busy   bool // being rewritten: retention waits
 	closed bool // its file is gone or going
@@ -167,7 +168,12 @@ func openSegment(path string, segmentSize int64, readOnly bool) (*segment, error
 				g.end = binary.BigEndian.Uint64(end)
 				g.last = max(g.last, g.end)
 			}
-			return nil
+			raw, err := os.Open(path)
+			if err != nil {
+				return err
+			}
+			defer raw.Close()
+			return soundTree(raw, g.db.Info().PageSize, uint64(tx.Bucket(bucketLog).Root()))
 		})
 	})
 	if err != nil {

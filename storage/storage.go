@@ -124,6 +124,9 @@ func (s *Store) Identity() (agent [16]byte, epoch uint32) { return s.identity.ag
 
 // SetPolicy replaces every stream's policy, as after a reload.
 func (s *Store) SetPolicy(policy func(stream string) Policy) {
+	if policy == nil {
+		policy = func(string) Policy { return Policy{} }
+	}
 	s.mu.Lock()
 	s.options.Policy = policy
 	for _, st := range s.streams {
