@@ -67,6 +67,7 @@ type Kind struct {
 	Name    string                // the word after `type:`
 	Sample  string                // sample.yaml: every key with its default and a comment
 	Options func() config.Options // a fresh set of options holding the defaults
+	Acks    bool                  // senders wait for the receipt, so the store commits sooner
 	// New builds an input from options that Options returned and Check passed.
 	// It opens sockets through setup.Sockets, so that an address in use is an
 	// error here and not in Run.

@@ -43,8 +43,7 @@ func Append3164(dst []byte, v record.View, loc *time.Location) []byte {
 // a byte above 126) becomes '_'. Structured data that is not well-formed is put
 // before the message instead, with "-" in its place, so that nothing is lost. An absent
 // facility or severity becomes user or notice, as RFC 3164 §4.3.3 asks of a
-// relay. A text that begins with a BOM gets a second one, because the first is
-// not part of the text.
+// relay. A text that begins with a BOM keeps it: reading leaves it there.
 func (e *Encoder) Append5424(dst []byte, v record.View) []byte {
 	dst = appendPriority(dst, v)
 	dst = append(dst, '1', ' ')
@@ -66,9 +65,6 @@ func (e *Encoder) Append5424(dst []byte, v record.View) []byte {
 		return dst
 	}
 	dst = append(dst, ' ')
-	if message[0] == bom[0] && bytes.HasPrefix(message, []byte(bom)) {
-		dst = append(dst, bom...)
-	}
 	return append(dst, message...)
 }
 

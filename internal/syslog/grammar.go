@@ -36,7 +36,7 @@ func (p *Parser) grammar5424(b []byte, at int, r *record.Record) bool {
 		return []byte(*s)
 	}
 	r.Host, r.App, r.ProcID, r.MsgID = text(m.Hostname), text(m.Appname), text(m.ProcID), text(m.MsgID)
-	r.Message = withoutBOM(text(m.Message))
+	r.Message = text(m.Message)
 	if m.Version != 1 {
 		r.Flags |= record.BestEffort // the version's number is not kept
 	}

@@ -63,8 +63,8 @@ const day = 24 * time.Hour
 // An absent PRI leaves Severity and Facility Absent (RFC 3164 §4.3.3 lets a
 // relay make up 13; that is done on sending, where it is needed). A nil value
 // ("-") is an empty field; a missing host stays empty for the input to fill in.
-// In RFC 3164 the one blank after the tag is not part of the message, and a
-// leading BOM is not part of an RFC 5424 message (RFC 5424 §6.4).
+// In RFC 3164 the one blank after the tag is not part of the message. A leading
+// BOM (RFC 5424 §6.4) stays in it: a program in a container may have written it.
 func (p *Parser) Parse(msg []byte, r *record.Record) {
 	r.Flags, r.Time = 0, record.NoTime
 	r.Host, r.App, r.ProcID, r.MsgID, r.SD = nil, nil, nil, nil, nil

@@ -50,7 +50,7 @@ func (p *Parser) fast5424(b []byte, at int, r *record.Record) bool {
 	if b[at] != ' ' {
 		return false
 	}
-	r.Message = withoutBOM(b[at+1:])
+	r.Message = b[at+1:]
 	return true
 }
 
@@ -64,18 +64,6 @@ func field(b []byte, at int) (value []byte, next int, ok bool) {
 		return nil, end + 1, true
 	}
 	return b[at:end:end], end + 1, true
-}
-
-const bom = "\xef\xbb\xbf"
-
-// withoutBOM takes off the mark that RFC 5424 §6.4 puts before UTF-8 text; it
-// says how the text is encoded and is no part of it. Append5424 writes a
-// second one before a text that begins with one.
-func withoutBOM(b []byte) []byte {
-	if len(b) >= 3 && b[0] == bom[0] && string(b[:3]) == bom {
-		return b[3:]
-	}
-	return b
 }
 
 // loose5424 reads a message that begins like RFC 5424 as far as it goes; at is
@@ -111,7 +99,7 @@ func (p *Parser) loose5424(b []byte, at int, r *record.Record) bool {
 		return partial(starts[1])
 	}
 	if b[at] == '-' {
-		r.Message = withoutBOM(b[min(at+2, len(b)):])
+		r.Message = b[min(at+2, len(b)):]
 		return true
 	}
 	return p.looseSD(b, at, r) || partial(at)
@@ -164,7 +152,7 @@ func (p *Parser) looseSD(b []byte, at int, r *record.Record) bool {
 	} else if end < len(b) {
 		r.Flags |= record.BestEffort
 	}
-	r.Message = withoutBOM(b[end:])
+	r.Message = b[end:]
 	return true
 }
 
@@ -189,7 +177,7 @@ func (p *Parser) dockerTag(b []byte, at int, r *record.Record) bool {
 			continue
 		}
 		r.App, r.ProcID, r.MsgID = tag, rest[i+1:end:end], rest[end+1:end+1+i:end+1+i]
-		r.Message = withoutBOM(after[min(3, len(after)):])
+		r.Message = after[min(3, len(after)):]
 		return true
 	}
 	return false
