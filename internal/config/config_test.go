@@ -168,6 +168,22 @@ func TestNumbersAreTextsDigitForDigit(t *testing.T) {
 	}
 }
 
+func TestAddressesInFlowStyle(t *testing.T) {
+	const src = `a: {listen: [udp://127.0.0.1:5514, "tcp://[::1]:5514", unix:///run/x.sock, localhost:80], url: https://h:1/p, n: {b: 1}}`
+	n, ps := Parse("f.yaml", []byte(src))
+	if len(ps) > 0 {
+		t.Fatal(ps)
+	}
+	got, err := n.JSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"a":{"listen":["udp://127.0.0.1:5514","tcp://[::1]:5514","unix:///run/x.sock","localhost:80"],"n":{"b":1},"url":"https://h:1/p"}}`
+	if string(got) != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestSizes(t *testing.T) {
 	f := func(s string, want Bytes) {
 		t.Helper()

@@ -94,7 +94,7 @@ func parse(name, dir string, src []byte, lookup func(string) (string, bool)) (ro
 			root, ps = syntax(place{}, "cannot be read as YAML (%v); simplify it", r)
 		}
 	}()
-	tokens := lexer.Tokenize(strings.Join(d.lines, "\n"))
+	tokens := joinPorts(lexer.Tokenize(strings.Join(d.lines, "\n")))
 	if p, bad := refuseTokens(tokens); bad != "" {
 		return syntax(p, "%s", bad)
 	}
@@ -113,6 +113,37 @@ func parse(name, dir string, src []byte, lookup func(string) (string, bool)) (ro
 	d.root = root
 	ps.sort()
 	return root, ps
+}
+
+// joinPorts makes one text of udp://HOST:PORT again where the library's lexer,
+// in a flow list inside a flow mapping, takes the host for a key: a colon with no
+// blank after it ends no plain key (YAML 1.2.2 §7.3.3).
+func joinPorts(tokens token.Tokens) token.Tokens {
+	joined := tokens[:0]
+	for i := 0; i < len(tokens); i++ {
+		t := tokens[i]
+		for i+2 < len(tokens) && t.Type == token.StringType && touching(tokens[i+1], tokens[i+2]) {
+			rest := tokens[i+2]
+			t.Value += ":" + rest.Value
+			t.Origin += ":" + rest.Origin
+			if t.Next = rest.Next; t.Next != nil {
+				t.Next.Prev = t
+			}
+			i += 2
+		}
+		joined = append(joined, t)
+	}
+	return joined
+}
+
+// touching reports whether a plain scalar follows a colon with nothing between.
+func touching(colon, rest *token.Token) bool {
+	switch rest.Type {
+	case token.StringType, token.IntegerType, token.FloatType:
+		return colon.Type == token.MappingValueType && rest.Position.Line == colon.Position.Line &&
+			rest.Position.Column == colon.Position.Column+1
+	}
+	return false
 }
 
 // documents returns the body of the one document of a file, and that of the second if there is one.
