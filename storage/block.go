@@ -89,12 +89,6 @@ func timesOf(b *record.Batch) times {
 	return t
 }
 
-// join returns the ranges that cover both.
-func (t times) join(o times) times {
-	return times{min(t.minTime, o.minTime), max(t.maxTime, o.maxTime),
-		min(t.minReceived, o.minReceived), max(t.maxReceived, o.maxReceived)}
-}
-
 // header is the decoded header of an entry. stream is borrowed from the entry.
 type header struct {
 	kind, codec uint8

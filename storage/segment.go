@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // The buckets of a segment file.
@@ -188,7 +189,7 @@ func openSegment(path string, segmentSize int64, readOnly bool) (*segment, error
 func classify(err error) error {
 	var errno syscall.Errno
 	var path *os.PathError
-	if errors.As(err, &errno) || errors.As(err, &path) || errors.Is(err, bbolt.ErrTimeout) {
+	if errors.As(err, &errno) || errors.As(err, &path) || errors.Is(err, berrors.ErrTimeout) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", errDamaged, err)
