@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/forwardertest"
 )
 
@@ -12,7 +13,7 @@ import (
 // Eight batches share a sync: this measures the disk of the test's directory as
 // much as the code.
 func BenchmarkDeliver(b *testing.B) {
-	for _, format := range []string{formatJSON, formatRaw} {
+	for _, format := range []string{forwarders.JSON, forwarders.Raw} {
 		b.Run(format, func(b *testing.B) {
 			path := filepath.Join(b.TempDir(), "app.log")
 			forwardertest.Bench(b, forwardertest.New(b, Kind, &Options{Path: path, Format: format, MaxSize: 256 << 20, Keep: 1}))

@@ -24,7 +24,7 @@ var sample string
 var Kind = forwarders.Kind{
 	Name:    "file",
 	Sample:  sample,
-	Options: func() config.Options { return &Options{Format: formatJSON, Keep: 5} },
+	Options: func() config.Options { return &Options{Format: forwarders.JSON, Keep: 5} },
 	New: func(o config.Options, s forwarders.Setup) (forwarders.Forwarder, error) {
 		return newForwarder(*o.(*Options), s), nil
 	},
@@ -72,7 +72,7 @@ func (o *Options) checkPath(at *config.At) {
 type Forwarder struct {
 	options Options
 	agent   string
-	encoder encoder
+	lines   forwarders.Lines
 	buf     []byte // encoded batch, reused
 
 	mu sync.Mutex
@@ -82,7 +82,7 @@ type Forwarder struct {
 }
 
 func newForwarder(o Options, s forwarders.Setup) *Forwarder {
-	return &Forwarder{options: o, agent: s.Agent, encoder: encoder{format: o.Format}}
+	return &Forwarder{options: o, agent: s.Agent, lines: forwarders.Lines{Format: o.Format}}
 }
 
 // Deliver appends b. The Ack syncs the file, so that one sync covers every
@@ -91,7 +91,7 @@ func (f *Forwarder) Deliver(ctx context.Context, b *forwarders.Batch) (forwarder
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	f.buf = f.encoder.append(f.buf[:0], b, f.agent)
+	f.buf = f.lines.Append(f.buf[:0], b, f.agent)
 	log, err := f.ready(int64(len(f.buf)))
 	if err != nil {
 		return nil, fmt.Errorf("file %s: %w", f.options.Path, err)

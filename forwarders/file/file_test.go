@@ -23,7 +23,7 @@ func lines(t testing.TB, path string) []string {
 }
 
 func TestKeepsTheContract(t *testing.T) {
-	for _, format := range []string{formatJSON, formatText, formatRaw} {
+	for _, format := range []string{forwarders.JSON, forwarders.Text, forwarders.Raw} {
 		t.Run(format, func(t *testing.T) {
 			forwardertest.Run(t, Kind, func(t *testing.T) *forwardertest.Receiver {
 				path := filepath.Join(t.TempDir(), "app.log")
@@ -86,7 +86,7 @@ func TestTornLineIsCutOff(t *testing.T) {
 
 func TestMovedFileIsReopened(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.log")
-	f := forwardertest.New(t, Kind, &Options{Path: path, Format: formatJSON})
+	f := forwardertest.New(t, Kind, &Options{Path: path, Format: forwarders.JSON})
 	deliver(t, f, 1, 4)
 	if err := os.Rename(path, path+".old"); err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestMovedFileIsReopened(t *testing.T) {
 // before the file is let go.
 func TestOpenAckSurvivesTheMove(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.log")
-	f := forwardertest.New(t, Kind, &Options{Path: path, Format: formatJSON})
+	f := forwardertest.New(t, Kind, &Options{Path: path, Format: forwarders.JSON})
 	a, err := f.Deliver(t.Context(), forwardertest.Batch(t, "app", 1, 4, nil))
 	if err != nil {
 		t.Fatal(err)
@@ -127,7 +127,7 @@ func TestOpenAckSurvivesTheMove(t *testing.T) {
 
 func TestRotationKeepsTheNewest(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.log")
-	f := forwardertest.New(t, Kind, &Options{Path: path, Format: formatText, MaxSize: 200, Keep: 2})
+	f := forwardertest.New(t, Kind, &Options{Path: path, Format: forwarders.Text, MaxSize: 200, Keep: 2})
 	for i := range uint64(5) {
 		deliver(t, f, 1+2*i, 3+2*i) // two lines are about 150 bytes: a file each
 	}
@@ -145,8 +145,8 @@ func TestRotationKeepsTheNewest(t *testing.T) {
 
 func TestSecondWriterIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.log")
-	one := forwardertest.New(t, Kind, &Options{Path: path, Format: formatJSON})
-	two := forwardertest.New(t, Kind, &Options{Path: path, Format: formatJSON})
+	one := forwardertest.New(t, Kind, &Options{Path: path, Format: forwarders.JSON})
+	two := forwardertest.New(t, Kind, &Options{Path: path, Format: forwarders.JSON})
 	deliver(t, one, 1, 2)
 	if _, err := two.Deliver(t.Context(), forwardertest.Batch(t, "app", 2, 3, nil)); err == nil {
 		t.Errorf("a second forwarder may write to the same file")
@@ -158,7 +158,7 @@ func TestSecondWriterIsRefused(t *testing.T) {
 
 func TestFileIsPrivate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.log")
-	deliver(t, forwardertest.New(t, Kind, &Options{Path: path, Format: formatJSON}), 1, 2)
+	deliver(t, forwardertest.New(t, Kind, &Options{Path: path, Format: forwarders.JSON}), 1, 2)
 	info, err := os.Stat(path)
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v, %v, want 0600", info.Mode(), err)
@@ -169,7 +169,7 @@ func TestFileIsPrivate(t *testing.T) {
 // trusted: it is cut off, and every Ack on it fails, whatever a later sync says.
 func TestFailedSyncFailsEveryOpenAck(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.log")
-	f := forwardertest.New(t, Kind, &Options{Path: path, Format: formatJSON}).(*Forwarder)
+	f := forwardertest.New(t, Kind, &Options{Path: path, Format: forwarders.JSON}).(*Forwarder)
 	deliver(t, f, 1, 3)
 	var open []forwarders.Ack
 	for i := range uint64(2) {

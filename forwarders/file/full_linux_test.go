@@ -7,6 +7,7 @@ import (
 
 	"path/filepath"
 
+	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/forwardertest"
 )
 
@@ -14,7 +15,7 @@ import (
 // no half line; the first byte of room resumes it.
 func TestFullDiskLosesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.log")
-	f := forwardertest.New(t, Kind, &Options{Path: path, Format: formatJSON})
+	f := forwardertest.New(t, Kind, &Options{Path: path, Format: forwarders.JSON})
 	deliver(t, f, 1, 3)
 	var was unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &was); err != nil {

@@ -23,7 +23,7 @@ var sample string
 var Kind = forwarders.Kind{
 	Name:    "stdout",
 	Sample:  sample,
-	Options: func() config.Options { return &Options{Format: formatText} },
+	Options: func() config.Options { return &Options{Format: forwarders.Text} },
 	New: func(o config.Options, s forwarders.Setup) (forwarders.Forwarder, error) {
 		return newForwarder(*o.(*Options), s, os.Stdout), nil
 	},
@@ -41,7 +41,7 @@ func (o *Options) Check(*config.At) {}
 type Forwarder struct {
 	out     io.Writer
 	agent   string
-	encoder encoder
+	lines   forwarders.Lines
 	buf     []byte
 	writing chan error // the result of the write under way; nil if there is none. Capacity 1: the writer never waits
 	closed  chan struct{}
@@ -49,7 +49,7 @@ type Forwarder struct {
 }
 
 func newForwarder(o Options, s forwarders.Setup, out io.Writer) *Forwarder {
-	return &Forwarder{out: out, agent: s.Agent, encoder: encoder{format: o.Format}, closed: make(chan struct{})}
+	return &Forwarder{out: out, agent: s.Agent, lines: forwarders.Lines{Format: o.Format}, closed: make(chan struct{})}
 }
 
 var errClosed = errors.New("forwarder was closed")
@@ -68,7 +68,7 @@ func (f *Forwarder) Deliver(ctx context.Context, b *forwarders.Batch) (forwarder
 		return nil, errClosed
 	default:
 	}
-	f.buf = f.encoder.append(f.buf[:0], b, f.agent)
+	f.buf = f.lines.Append(f.buf[:0], b, f.agent)
 	p, done := f.buf, make(chan error, 1)
 	f.writing = done
 	go func() {

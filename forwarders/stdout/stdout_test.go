@@ -47,7 +47,7 @@ func onto(w io.Writer) forwarders.Kind {
 }
 
 func TestKeepsTheContract(t *testing.T) {
-	for _, format := range []string{formatJSON, formatText, formatRaw} {
+	for _, format := range []string{forwarders.JSON, forwarders.Text, forwarders.Raw} {
 		t.Run(format, func(t *testing.T) {
 			var s *screen
 			kind := Kind
@@ -64,7 +64,7 @@ func TestKeepsTheContract(t *testing.T) {
 
 func TestTextEscapesControlCharacters(t *testing.T) {
 	s := new(screen)
-	f := forwardertest.New(t, onto(s), &Options{Format: formatText})
+	f := forwardertest.New(t, onto(s), &Options{Format: forwarders.Text})
 	text := func(uint64) string { return "\x1b]52;c;AAAA\a\r\x9b31m\x7f\u202e" }
 	if _, err := f.Deliver(t.Context(), forwardertest.Batch(t, "app", 1, 2, text)); err != nil {
 		t.Fatal(err)
@@ -84,7 +84,7 @@ func TestUnreadPipe(t *testing.T) {
 	}
 	defer r.Close()
 	defer w.Close()
-	f := forwardertest.New(t, onto(w), &Options{Format: formatJSON})
+	f := forwardertest.New(t, onto(w), &Options{Format: forwarders.JSON})
 	big := func(uint64) string { return strings.Repeat("x", 256<<10) }
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()

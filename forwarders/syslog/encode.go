@@ -38,6 +38,7 @@ type encoder struct {
 	agent   string
 	most    int // bytes of one message; 0: any
 
+	wire syslog.Encoder
 	cut  int    // messages shortened to most since the caller last looked
 	text []byte // the message under way
 
@@ -91,9 +92,9 @@ func (e *encoder) message(dst []byte, v record.View, m record.Meta) []byte {
 		v = e.replaced(e.json)
 	}
 	if e.format == format3164 {
-		return syslog.Append3164(dst, v, e.zone)
+		return e.wire.Append3164(dst, v, e.zone)
 	}
-	return syslog.Append5424(dst, v)
+	return e.wire.Append5424(dst, v)
 }
 
 // replaced returns the record that was decoded last with another message. Its

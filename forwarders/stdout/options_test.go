@@ -7,13 +7,6 @@ import (
 	"github.com/runnel-log/runnel/forwarders/forwardertest"
 )
 
-func TestLines(t *testing.T) {
-	for _, format := range []string{formatJSON, formatText, formatRaw} {
-		e := encoder{format: format}
-		forwardertest.Golden(t, format+".golden", e.append(nil, forwardertest.Samples(t), "vm-17"))
-	}
-}
-
 func TestSampleIsTheDefault(t *testing.T) {
 	forwardertest.Sample(t, Kind, strings.NewReplacer())
 }
