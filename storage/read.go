@@ -38,7 +38,7 @@ type StreamInfo struct {
 type Cursor struct {
 	Name, Stream string
 	Next         uint64 // the offset it wants next
-	Expired      uint64 // records that retention took before this reader had them
+	Expired      uint64 // records that retention took before this reader had them, whether it has passed them or not
 }
 
 // blocks is memory for entries that are read, checked and decoded.
@@ -205,19 +205,48 @@ func (s *Store) Streams() []StreamInfo {
 
 // MoveCursor notes that a reader wants next next. It is durable with the next
 // commit; one is made within a second if nothing else comes.
-func (s *Store) MoveCursor(name, stream string, next uint64) {
+func (s *Store) MoveCursor(name, stream string, next uint64) { s.PassCursor(name, stream, next, 0) }
+
+// PassCursor is MoveCursor over a range of which expired records were gone
+// before the reader had them. Only the reader can tell: what it holds in memory
+// is still delivered when retention has taken it from here.
+func (s *Store) PassCursor(name, stream string, next, expired uint64) {
 	s.mu.Lock()
 	c := s.cursors[cursorKey{name, stream}]
 	if c == nil {
 		c = &cursor{}
 		s.cursors[cursorKey{name, stream}] = c
 	}
-	moved := c.next != next || c.gone
+	moved := c.next != next || c.gone || expired > 0
 	c.next, c.gone, c.dirty = next, false, c.dirty || moved
+	c.expired += expired
 	s.mu.Unlock()
 	if moved {
 		s.touched()
 	}
+}
+
+// WaitCursor returns once the place that the cursor has now is on disk; or with
+// ctx's error, or ErrClosed.
+func (s *Store) WaitCursor(ctx context.Context, name, stream string) error {
+	// A commit that is under way may have missed the move; the one after it has not.
+	for range 2 {
+		s.mu.RLock()
+		c, changed := s.cursors[cursorKey{name, stream}], s.changed
+		kept := c == nil || !c.dirty
+		s.mu.RUnlock()
+		if kept {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-s.closed:
+			return ErrClosed
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // Cursor returns the offset that the reader wants next; ok is false if it has
@@ -239,13 +268,27 @@ func (s *Store) Cursors() []Cursor {
 	all := make([]Cursor, 0, len(s.cursors))
 	for key, c := range s.cursors {
 		if !c.gone {
-			all = append(all, Cursor{key.name, key.stream, c.next, c.expired})
+			all = append(all, Cursor{key.name, key.stream, c.next, c.expired + s.ahead(key.stream, c.next)})
 		}
 	}
 	slices.SortFunc(all, func(a, b Cursor) int {
 		return strings.Compare(fmt.Sprint(a.Name, "\x00", a.Stream), fmt.Sprint(b.Name, "\x00", b.Stream))
 	})
 	return all
+}
+
+// ahead returns how many records retention has taken in front of a cursor, which
+// counts them when it passes. s.mu is held.
+func (s *Store) ahead(stream string, next uint64) uint64 {
+	st := s.streams[stream]
+	if st == nil {
+		return 0
+	}
+	first := st.first
+	if _, h := st.oldest(); h != nil {
+		first = h.first
+	}
+	return max(first, next, 1) - max(next, 1)
 }
 
 // DeleteCursor forgets a cursor, so that it pins nothing any more.

@@ -57,17 +57,14 @@ func (s *Store) clock() int64 {
 	return s.latest
 }
 
-// expire takes the stream's oldest block, and counts for each cursor what it
-// had not delivered. s.mu is held.
+// expire takes the stream's oldest block, and counts what some cursor had not
+// delivered; each cursor counts its own when it passes (PassCursor). s.mu is held.
 func (s *Store) expire(st *stream) {
 	_, h := st.oldest()
 	worst := uint64(0)
 	for key, c := range s.cursors {
 		if key.stream == st.name && !c.gone && c.next < h.next() {
-			lost := h.next() - max(c.next, h.first)
-			c.expired += lost
-			c.dirty = true
-			worst = max(worst, lost)
+			worst = max(worst, h.next()-max(c.next, h.first))
 		}
 	}
 	if worst > 0 {
