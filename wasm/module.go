@@ -2,6 +2,8 @@ package wasm
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -81,8 +83,11 @@ type Module struct {
 	closing sync.Once
 	closed  chan struct{} // closed by Close
 
-	mu      sync.Mutex
-	streams map[string]string // guarded by mu: names guests routed to
+	hash string // SHA-256 of the file, hexadecimal
+
+	mu        sync.Mutex
+	streams   map[string]string // guarded by mu: names guests routed to
+	lastError string            // guarded by mu: of the last record a guest failed on
 }
 
 // Load reads, checks and compiles a module, makes its first instance and lets
@@ -124,9 +129,11 @@ func (r *Runtime) Load(ctx context.Context, o Options) (*Module, error) {
 	}
 	o.Code = nil // wazero keeps what it needs
 	most := runtime.GOMAXPROCS(0)
+	sum := sha256.Sum256(code)
 	log := events{r.events.log.With().Str("module", o.Name).Logger()}
 	m := &Module{options: o, events: log, counters: newCounters(r.metrics, o.Name),
 		free: make(chan *instance, most), slots: make(chan struct{}, most), closed: make(chan struct{}), streams: map[string]string{}}
+	m.hash = hex.EncodeToString(sum[:])
 	m.said = guestLog{events: log, now: o.Now}
 	if err := m.compile(ctx, r, rewritten, shape.wasi); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), m.release(ctx))

@@ -129,14 +129,14 @@ func (m *Module) Process(ctx context.Context, in *record.Batch, out *Outcome) er
 	now := m.options.Now()
 	if !m.breaker.allows(now, m.events) {
 		m.bypass(in, 0, in.Len(), out, m.breaker.reason())
-		m.counters.count(in.Len(), out)
+		m.count(in.Len(), out)
 		m.counters.bypassed.Add(in.Len())
 		return nil
 	}
 	err := m.attempt(ctx, in, now.UnixNano(), out)
 	if err == nil {
 		m.breaker.succeeded(now, m.events)
-		m.counters.count(in.Len(), out)
+		m.count(in.Len(), out)
 		return nil
 	}
 	if isCallers(err) {
@@ -151,7 +151,7 @@ func (m *Module) Process(ctx context.Context, in *record.Batch, out *Outcome) er
 	}
 	m.events.failed(b.last, in.Len(), out.Failed, m.options.OnError.String())
 	m.breaker.failed(now, b.last, m.events, m.options.OnError)
-	m.counters.count(in.Len(), out)
+	m.count(in.Len(), out)
 	return nil
 }
 

@@ -10,6 +10,9 @@ import (
 
 // Stats are a module's figures since it was loaded.
 type Stats struct {
+	Hash      string // SHA-256 of the module as it was given, hexadecimal
+	LastError string // why the guest failed last; empty if it never did
+
 	Records, Emitted, Dropped, Patched, Routed, Failed uint64
 
 	Calls      uint64 // batches given to the guest, halves of a bisected one not counted
@@ -63,6 +66,16 @@ func (c *counters) count(n int, o *Outcome) {
 	}
 }
 
+// count notes the outcome of a batch of n records.
+func (m *Module) count(n int, o *Outcome) {
+	m.counters.count(n, o)
+	if o.LastError != "" {
+		m.mu.Lock()
+		m.lastError = o.LastError
+		m.mu.Unlock()
+	}
+}
+
 // failure counts a call the guest failed.
 func (c *counters) failure(err error) {
 	switch {
@@ -78,7 +91,11 @@ func (c *counters) failure(err error) {
 // Stats returns the module's figures. It may be called at any time.
 func (m *Module) Stats() Stats {
 	c := &m.counters
+	m.mu.Lock()
+	lastError := m.lastError
+	m.mu.Unlock()
 	return Stats{
+		Hash: m.hash, LastError: lastError,
 		Records: c.records.Get(), Emitted: c.emitted.Get(), Dropped: c.dropped.Get(),
 		Patched: c.patched.Get(), Routed: c.routed.Get(), Failed: c.failed.Get(),
 		Calls: c.calls.Get(), Traps: c.traps.Get(), Deadlines: c.deadlines.Get(), BadOutputs: c.outputs.Get(),
