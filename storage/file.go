@@ -28,8 +28,27 @@ func guarded(f func() error) (err error) {
 type file struct {
 	db *bbolt.DB
 
-	beginning sync.Mutex  // held while a transaction begins
-	broken    atomic.Bool // bbolt panicked where it holds locks: begin no more, never close
+	beginning sync.Mutex   // held while a transaction begins
+	broken    atomic.Bool  // bbolt panicked where it holds locks: begin no more, never close
+	touched   atomic.Int64 // bytes read through the mapping since its pages were last given back
+}
+
+// giveBackEvery is how many bytes of a file are read through its mapping before
+// its pages leave the process again. The kernel keeps them cached; without this
+// they count as the agent's memory, a whole segment at full rate.
+const giveBackEvery = 4 << 20
+
+// touch counts n bytes read through the mapping of a file of size bytes.
+func (f *file) touch(n int, size int64) {
+	if f.touched.Add(int64(n)) < giveBackEvery {
+		return
+	}
+	f.touched.Store(0)
+	// The transaction keeps bbolt from mapping the file anew meanwhile.
+	f.view(func(*bbolt.Tx) error { //nolint:errcheck // a damaged file shows itself to its readers
+		giveBack(f.db.Info().Data, size)
+		return nil
+	})
 }
 
 // begin starts a transaction.

@@ -222,6 +222,7 @@ func (g *segment) read(sequence uint64, dst []byte) ([]byte, error) {
 		dst = append(dst, value...)
 		return nil
 	})
+	g.touch(len(dst), g.size.Load())
 	return dst, err
 }
 

@@ -1,0 +1,72 @@
+package storage
+
+import (
+	"bufio"
+	"crypto/rand"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/runnel-log/runnel/record"
+)
+
+// residentSegments returns how many bytes of segment files are mapped in now.
+func residentSegments(t *testing.T) (total int64) {
+	t.Helper()
+	f, err := os.Open("/proc/self/smaps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	segment := false
+	for lines := bufio.NewScanner(f); lines.Scan(); {
+		line := lines.Text()
+		if strings.Contains(line, "-") && strings.Contains(line, "/") {
+			segment = strings.HasSuffix(line, ".seg")
+		}
+		if value, ok := strings.CutPrefix(line, "Rss:"); ok && segment {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			total += kib << 10
+		}
+	}
+	return total
+}
+
+// TestReadPagesAreGivenBack reads a store much larger than giveBackEvery and
+// wants most of it out of the process's memory again.
+func TestReadPagesAreGivenBack(t *testing.T) {
+	s := openStore(t, Options{Policy: func(string) Policy { return Policy{MaxSize: 1 << 30} }})
+	noise := make([]byte, 64<<10) // it does not compress
+	var r record.Record
+	const n = 900
+	for range n {
+		rand.Read(noise)
+		b := record.NewBatch()
+		r.Reset()
+		r.Message = noise
+		if err := b.Append(&r); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Append(t.Context(), []StreamBatch{{"app", b}}, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, s, "app", numbered(n+1, 1, 8)) // on disk after all of them
+	b := record.NewBatch()
+	read := int64(0)
+	for at := uint64(1); at <= n; {
+		first, err := s.Read("app", at, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		read += int64(b.Size())
+		at = first + uint64(b.Len())
+	}
+	if got := residentSegments(t); read < 8*giveBackEvery || got > 2*giveBackEvery {
+		t.Errorf("%d bytes read, %d of the segments still mapped in; want at most %d", read, got, 2*giveBackEvery)
+	}
+}
