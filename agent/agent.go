@@ -29,7 +29,8 @@ import (
 // as hung.
 const (
 	inputGrace = 2500 * time.Millisecond // for inputs to read what senders have handed to the kernel
-	apiGrace   = 500 * time.Millisecond
+	apiGrace   = 2500 * time.Millisecond // for answers under way; passes while deliveries end
+	stopLimit  = 4200 * time.Millisecond // from the asking on; then all that still runs is given up
 )
 
 // Options are what the agent needs to know before it reads its configuration.
@@ -97,6 +98,7 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 	hard, give := context.WithCancel(context.WithoutCancel(ctx))
 	defer give()
 	a.hard = hard
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopLimit, give) })()
 	config, err := a.options.Load()
 	if err != nil {
 		return err
@@ -109,8 +111,14 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 	if err != nil {
 		return err
 	}
-	stopAPI := a.runAPI(api, listener)
-	defer stopAPI()
+	endAPI, ended := a.runAPI(api, listener)
+	defer func() {
+		endAPI()
+		select {
+		case <-ended:
+		case <-time.After(apiGrace):
+		}
+	}()
 	build, err := a.prepare(ctx, config)
 	if err != nil {
 		return err
@@ -123,7 +131,7 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 	}
 	a.wg.Go(func() { a.runRates(ctx) })
 	a.serveSignals(ctx, reload)
-	a.stop(give)
+	a.stop(give, endAPI)
 	return nil
 }
 
@@ -159,8 +167,8 @@ func (a *Agent) serveSignals(ctx context.Context, reload <-chan os.Signal) {
 }
 
 // stop ends inputs first, so that what they still hold reaches the store, then
-// deliveries. give ends everything that does not finish in time.
-func (a *Agent) stop(give context.CancelFunc) {
+// deliveries and the API. give ends everything that does not finish in time.
+func (a *Agent) stop(give, endAPI context.CancelFunc) {
 	began := time.Now()
 	a.events.stopping("asked to")
 	a.reloading.Lock()
@@ -172,6 +180,7 @@ func (a *Agent) stop(give context.CancelFunc) {
 		inputs = append(inputs, in)
 	}
 	a.mu.Unlock()
+	a.sockets.Refuse()
 	for _, in := range inputs {
 		in.cancel()
 	}
@@ -185,6 +194,7 @@ func (a *Agent) stop(give context.CancelFunc) {
 			<-in.done
 		}
 	}
+	endAPI()
 	for _, d := range deliveries {
 		d.cancel()
 	}
@@ -235,8 +245,8 @@ func (a *Agent) newAPI(c *Config) (*query.Server, net.Listener, error) {
 	return query.New(o), listener, nil
 }
 
-// runAPI serves until the function it returns is called.
-func (a *Agent) runAPI(api *query.Server, listener net.Listener) (stop func()) {
+// runAPI serves until end is called; ended is closed when it has stopped.
+func (a *Agent) runAPI(api *query.Server, listener net.Listener) (end context.CancelFunc, ended <-chan struct{}) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(a.hard))
 	done := make(chan struct{})
 	go func() {
@@ -245,11 +255,5 @@ func (a *Agent) runAPI(api *query.Server, listener net.Listener) (stop func()) {
 			a.events.closeFailed("api", err)
 		}
 	}()
-	return func() {
-		cancel()
-		select {
-		case <-done:
-		case <-time.After(apiGrace):
-		}
-	}
+	return cancel, done
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/runnel-log/runnel/forwarders"
+	"github.com/runnel-log/runnel/record"
 	"github.com/runnel-log/runnel/storage"
 )
 
@@ -21,7 +22,8 @@ const (
 	windowBatches = 64                     // handed to the forwarder and not yet acknowledged
 	retryFirst    = 500 * time.Millisecond // back-off before the second try, doubled each time
 	retryMost     = 5 * time.Minute
-	stopGrace     = 2 * time.Second // for open acks when the agent stops
+	stopGrace     = 1500 * time.Millisecond // for open acks when the agent stops
+	lookAhead     = 64                      // blocks read at most before the cursor moves over what a filter leaves out
 )
 
 // delivery moves the records of some streams to one forwarder: it reads from
@@ -69,8 +71,9 @@ type deliveryCounts struct {
 }
 
 // streamCounts are one forwarder's part of the ledger for one stream: what was
-// stored is delivered, filtered, expired, dead or still pending.
-type streamCounts struct{ delivered, filtered, expired, dead *metrics.Counter }
+// stored is delivered, filtered, expired, damaged, dead or still pending. They
+// move with the cursor, and only then, so that nothing is counted twice.
+type streamCounts struct{ delivered, filtered, expired, damaged, dead *metrics.Counter }
 
 func newDeliveryCounts(set *metrics.Set, name string) *deliveryCounts {
 	return &deliveryCounts{set: set, name: name, streams: make(map[string]*streamCounts),
@@ -85,7 +88,7 @@ func (c *deliveryCounts) of(stream string) *streamCounts {
 		counter := func(what string) *metrics.Counter {
 			return c.set.GetOrCreateCounter(fmt.Sprintf(`runnel_forwarder_%s_records_total{forwarder=%q,stream=%q}`, what, c.name, stream))
 		}
-		counts = &streamCounts{counter("delivered"), counter("filtered"), counter("expired"), counter("dead")}
+		counts = &streamCounts{counter("delivered"), counter("filtered"), counter("expired"), counter("damaged"), counter("dead")}
 		c.streams[stream] = counts
 	}
 	return counts
@@ -97,14 +100,18 @@ func newDelivery(c ForwarderConfig, f forwarders.Forwarder, store *storage.Store
 	if b, ok := f.(forwarders.Batcher); ok {
 		d.batching = b.Batching()
 	}
+	if d.batching.Wait > 0 && d.batching.Records == 0 {
+		d.batching.Records = record.BatchRecords
+	}
 	if c.Where != nil {
 		d.where = newEvaluators(c.Where)
 	}
 	return d
 }
 
-// Run delivers until ctx ends, then waits stopGrace for the acks still open.
-func (d *delivery) Run(ctx context.Context) error {
+// Run delivers until ctx ends, then waits for the acks still open, at most
+// stopGrace and not when hard has ended.
+func (d *delivery) Run(ctx, hard context.Context) error {
 	defer func() {
 		if err := d.forwarder.Close(); err != nil {
 			d.events.closeFailed("forwarder "+d.name, err)
@@ -112,7 +119,7 @@ func (d *delivery) Run(ctx context.Context) error {
 	}()
 	for attempt := 0; ctx.Err() == nil; {
 		before := d.counts.delivered.Load()
-		err := d.session(ctx)
+		err := d.session(ctx, hard)
 		if ctx.Err() != nil {
 			break
 		}
@@ -153,20 +160,28 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// sent is one batch handed over whose ack is open.
+// sent is a stretch of a stream whose records have been handed over and whose
+// ack is open.
 type sent struct {
-	stream   string
-	offsets  []uint64       // of the records handed over
-	next     uint64         // where the cursor stands once all of them are acknowledged
-	filtered int            // records in the range that were left out
-	ack      forwarders.Ack // nil: nothing to wait for
+	stream  string
+	from    uint64         // where the stretch begins
+	next    uint64         // where the cursor stands once all of it is acknowledged
+	offsets []uint64       // of the records handed over; the filter left out the others
+	gaps    []gap          // that the store had no more
+	ack     forwarders.Ack // nil: nothing to wait for
+}
+
+// gap is offsets from to to, without to, that cannot be delivered any more.
+type gap struct {
+	from, to uint64
+	damaged  bool // or else retention took them
 }
 
 // session delivers until something fails, ctx ends or the cursor is moved.
-func (d *delivery) session(ctx context.Context) error {
+func (d *delivery) session(ctx, hard context.Context) error {
 	sending, stopSending := context.WithCancelCause(ctx)
 	defer stopSending(nil)
-	acking, stopAcking := context.WithCancel(context.WithoutCancel(ctx))
+	acking, stopAcking := context.WithCancel(hard)
 	defer stopAcking()
 	defer context.AfterFunc(sending, func() { // what is open gets a little time, then no more
 		if errors.Is(context.Cause(sending), errCursorMoved) {
@@ -225,7 +240,7 @@ func (d *delivery) runSend(ctx, acking context.Context, window chan<- sent) erro
 				}
 				continue
 			}
-			out, err := r.read(stream)
+			out, err := r.read(ctx, stream)
 			if err != nil {
 				return err
 			}
@@ -267,8 +282,9 @@ func waitFor(ctx context.Context, changed <-chan struct{}, d time.Duration) {
 }
 
 func (d *delivery) handOver(ctx context.Context, r *reader, out *outgoing) error {
-	if out.batch.Records.Len() == 0 {
-		return nil // everything was filtered out: only the cursor moves
+	if len(out.offsets) == 0 { // nothing left to send: only the cursor moves
+		r.moved(out.stream, out.next)
+		return nil
 	}
 	ack, err := d.forwarder.Deliver(ctx, &out.batch)
 	if err != nil {
@@ -300,54 +316,101 @@ func (d *delivery) runAcks(ctx context.Context, window <-chan sent, moves int) e
 		if s.ack != nil {
 			n, err = s.ack.Wait(ctx)
 		}
-		if err != nil {
-			if n > 0 {
-				d.acknowledged(moves, s.stream, s.offsets[n-1]+1, n, 0)
-			}
-			return &batchError{stream: s.stream, offsets: s.offsets, err: err}
+		switch {
+		case err == nil:
+			d.acknowledged(moves, &s, len(s.offsets), s.next)
+			continue
+		case n > 0:
+			d.acknowledged(moves, &s, n, s.offsets[n-1]+1)
 		}
-		d.acknowledged(moves, s.stream, s.next, n, s.filtered)
+		return &batchError{stream: s.stream, offsets: s.offsets, err: err}
 	}
 	return nil
 }
 
-// acknowledged moves the cursor to next, unless somebody has moved it by hand
-// since the session began.
-func (d *delivery) acknowledged(moves int, stream string, next uint64, delivered, filtered int) {
-	counts := d.counts.of(stream)
+// acknowledged notes that the receiver has the first delivered records of s, and
+// moves the cursor to next, unless somebody has moved it by hand since the
+// session began.
+func (d *delivery) acknowledged(moves int, s *sent, delivered int, next uint64) {
+	counts := d.counts.of(s.stream)
 	counts.delivered.Add(delivered)
-	counts.filtered.Add(filtered)
 	d.counts.delivered.Add(uint64(delivered))
+	var failed time.Duration // how long it had not worked
 	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.moves != moves {
+		d.mu.Unlock()
 		return
 	}
-	d.store.MoveCursor(d.name, stream, next)
-	d.next[stream] = next
-	for offset := range d.skip[stream] {
-		if offset < next {
-			delete(d.skip[stream], offset)
-		}
+	l := d.pass(s, next)
+	d.next[s.stream] = next
+	if n, ok := d.narrow[s.stream]; ok && next >= n.until {
+		delete(d.narrow, s.stream)
 	}
-	if n, ok := d.narrow[stream]; ok && next >= n.until {
-		delete(d.narrow, stream)
-	}
+	// Under the lock, or a cursor that is being moved by hand would be moved back.
+	d.store.PassCursor(d.name, s.stream, next, l.expired)
 	if delivered > 0 && d.state != "up" {
-		d.events.forwarderRecovered(d.name, time.Since(d.failing))
+		failed = time.Since(d.failing)
 		d.state, d.failing = "up", time.Time{}
 	}
+	d.mu.Unlock()
+	counts.expired.Add(int(l.expired))
+	counts.damaged.Add(int(l.damaged))
+	counts.dead.Add(int(l.dead))
+	counts.filtered.Add(int(next-s.from-l.expired-l.damaged-l.dead) - delivered)
+	for _, g := range s.gaps {
+		if to := min(g.to, next); g.from < to {
+			d.events.gone(d.name, s.stream, g.from, to, g.damaged)
+		}
+	}
+	if failed > 0 {
+		d.events.forwarderRecovered(d.name, failed)
+	}
+}
+
+// loss is what became of offsets that were not delivered.
+type loss struct{ expired, damaged, dead uint64 }
+
+// pass works out what the cursor passes on its way from s.from to next, and
+// forgets the dead letters among it. d.mu is held.
+func (d *delivery) pass(s *sent, next uint64) (l loss) {
+	skip := d.skip[s.stream]
+	for _, g := range s.gaps {
+		for offset := range skip {
+			if offset >= g.from && offset < min(g.to, next) { // buried, and then taken by retention as well
+				l.dead++
+				l.add(g.damaged, ^uint64(0)) // one less
+				delete(skip, offset)
+			}
+		}
+		if to := min(g.to, next); g.from < to {
+			l.add(g.damaged, to-g.from)
+		}
+	}
+	for offset := range skip {
+		if offset < next {
+			l.dead++
+			delete(skip, offset)
+		}
+	}
+	return l
+}
+
+func (l *loss) add(damaged bool, n uint64) {
+	if damaged {
+		l.damaged += n
+		return
+	}
+	l.expired += n
 }
 
 func (d *delivery) fail(err error, wait time.Duration) {
 	d.counts.retries.Inc()
 	d.mu.Lock()
-	now := time.Now()
-	first := d.failing.IsZero()
-	if first {
-		d.failing = now
+	d.lastFail = time.Now()
+	if d.failing.IsZero() {
+		d.failing = d.lastFail
 	}
-	d.state, d.lastErr, d.lastFail = "retrying", err.Error(), now
+	d.state, d.lastErr = "retrying", err.Error()
 	d.mu.Unlock()
 	d.events.forwarderRetrying(d.name, err, wait)
 }
@@ -370,6 +433,20 @@ func (d *delivery) setCursor(stream string, to uint64) {
 	delete(d.skip, stream)
 	delete(d.narrow, stream)
 	d.store.MoveCursor(d.name, stream, to)
+}
+
+// durableWithin bounds the wait for a cursor moved by hand to be on disk.
+const durableWithin = 5 * time.Second
+
+// moveCursor is setCursor that returns once the move is durable.
+func (d *delivery) moveCursor(stream string, to uint64) error {
+	d.setCursor(stream, to)
+	ctx, cancel := context.WithTimeout(context.Background(), durableWithin)
+	defer cancel()
+	if err := d.store.WaitCursor(ctx, d.name, stream); err != nil {
+		return fmt.Errorf("the cursor was moved, but a restart may undo it: %w", err)
+	}
+	return nil
 }
 
 // covers reports whether the config has this delivery send that stream.

@@ -112,6 +112,22 @@ func (f *taker) waitFor(t *testing.T, n int) []string {
 	}
 }
 
+// waitUntil waits until done says so: for what no channel tells of, such as a
+// counter that another goroutine moves.
+func waitUntil(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("not within %s: %s", patience, what)
+		}
+	}
+}
+
 func openStore(t *testing.T, dir string) *storage.Store {
 	t.Helper()
 	s, err := storage.Open(storage.Options{Dir: dir, MaxSize: 1 << 30, Log: zerolog.Nop(), Metrics: metrics.NewSet(),
@@ -169,7 +185,7 @@ func deliver(t *testing.T, s *storage.Store, f *taker, c ForwarderConfig) *deliv
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		d.Run(ctx) //nolint:errcheck // always nil
+		d.Run(ctx, context.Background()) //nolint:errcheck // always nil
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -217,7 +233,7 @@ func TestCursorOutlivesTheAgent(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	d := newDelivery(ForwarderConfig{Name: "out", From: []string{"app"}}, f, s, newDeliveryCounts(metrics.NewSet(), "out"), events{zerolog.Nop()})
 	done := make(chan struct{})
-	go func() { defer close(done); d.Run(ctx) }() //nolint:errcheck // always nil
+	go func() { defer close(done); d.Run(ctx, t.Context()) }() //nolint:errcheck // always nil
 	f.waitFor(t, 10)
 	cancel()
 	<-done
@@ -253,9 +269,10 @@ func TestRefusedRecordGoesToTheDeadLettersAlone(t *testing.T) {
 			t.Errorf("dead letter %q, flags %v, answer %q, origin %d; want message 7, dead, its answer, 8",
 				v.Message(), v.Flags().Names(), answer.Data, origin.Sequence)
 		}
-		if n := d.counts.of("app").dead.Get(); n != 1 {
-			t.Errorf("counted %d dead, want 1", n)
-		}
+		waitUntil(t, "1 dead, 19 delivered", func() bool {
+			counts := d.counts.of("app")
+			return counts.dead.Get() == 1 && counts.delivered.Get() == 19
+		})
 	}
 }
 
@@ -294,9 +311,7 @@ func TestWhereIsCountedNotSent(t *testing.T) {
 	checkMessages(t, f.waitFor(t, 3), []string{"message 3", "message 13", "message 23"})
 	appendMessages(t, s, "app", "message 33")
 	f.waitFor(t, 4)
-	if n := d.counts.of("app").filtered.Get(); n != 27 {
-		t.Errorf("counted %d filtered, want 27", n)
-	}
+	waitUntil(t, "27 filtered", func() bool { return d.counts.of("app").filtered.Get() == 27 })
 }
 
 func TestBatchingWaitsForCompany(t *testing.T) {

@@ -47,9 +47,13 @@ func (e events) forwarderRecovered(forwarder string, after time.Duration) {
 	e.log.Info().Str("forwarder", forwarder).Dur("after_ms", after).Msg("delivery works again")
 }
 
-func (e events) expired(forwarder, stream string, from, to uint64) {
-	e.log.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("from", from).Uint64("to", to).
-		Msg("retention took records that were not delivered")
+func (e events) gone(forwarder, stream string, from, to uint64, damaged bool) {
+	why := "retention"
+	if damaged {
+		why = "damage"
+	}
+	e.log.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("from", from).Uint64("to", to).Str("by", why).
+		Msg("records were gone before they were delivered")
 }
 
 func (e events) deadLettered(forwarder, stream string, offset uint64, answer string) {

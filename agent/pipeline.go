@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"github.com/VictoriaMetrics/metrics"
 
@@ -53,7 +56,19 @@ func newPipelineCounts(set *metrics.Set, name string) *pipelineCounts {
 // maxReasons bounds the distinct reasons that guests can create.
 const maxReasons = 100
 
+// label makes what a guest wrote fit for a metric's label: of the escapes that %q
+// writes, scrapers know none but those of the quote and the backslash.
+func label(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !strconv.IsPrint(r) {
+			return '_'
+		}
+		return r
+	}, text)
+}
+
 func (c *pipelineCounts) drop(reason string, n int) {
+	reason = label(reason)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	counter := c.dropped[reason]
@@ -217,6 +232,16 @@ type routes struct{ table atomic.Pointer[routeTable] }
 type routeTable struct {
 	byInput  map[string]*pipeline
 	fallback *pipeline // for an input that no pipeline names
+	known    func(stream string) bool
+}
+
+// known reports whether the configuration of the moment names the stream; c is
+// asked while none is in place.
+func (r *routes) known(stream string, c *Config) bool {
+	if table := r.table.Load(); table != nil {
+		return table.known(stream)
+	}
+	return c.KnownStream(stream)
 }
 
 // emit takes a batch of the named input through its pipeline of the moment.

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -30,6 +31,7 @@ type reader struct {
 type outgoing struct {
 	sent
 	batch forwarders.Batch
+	full  bool // the next record does not fit in
 }
 
 func newReader(d *delivery) *reader {
@@ -135,54 +137,90 @@ func (r *reader) moved(stream string, next uint64) {
 
 // read returns the next batch of stream, nil when there is none. What it
 // returns lasts until the next call.
-func (r *reader) read(stream string) (*outgoing, error) {
+func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 	o := &r.toSend
-	*o = outgoing{sent: sent{stream: stream}}
-	skip, limit := r.d.obstacles(stream, r.at[stream])
-	if b := r.d.batching.Records; b > 0 {
-		limit = min(limit, b)
-	}
+	*o = outgoing{sent: sent{stream: stream, from: r.at[stream]}}
+	skip, limit := r.d.obstacles(stream, o.from)
 	r.out.Reset()
-	for at := r.at[stream]; ; {
+	began := time.Now()
+	at, end := o.from, r.end[stream]
+	for looked := 0; at < end && ctx.Err() == nil && !r.enough(o, limit, looked, began); looked++ {
 		first, err := r.d.store.Read(stream, at, r.block)
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) { // retention has taken all that was left
+			o.gaps = r.gone(o.gaps, stream, at, end)
+			at = end
 			break
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read stream %q at %d: %w", stream, at, err)
 		}
 		if first > at {
-			r.d.expire(stream, at, first)
+			o.gaps = r.gone(o.gaps, stream, at, first)
 			at = first
 		}
-		whole := len(o.offsets) == 0 && first == at && r.e == nil && len(skip) == 0 && r.block.Len() <= limit
-		if whole && r.d.batching.Records <= r.block.Len() {
+		if r.asItIs(o, at, first, skip, limit) {
 			return r.wholeBlock(o, first), nil
 		}
 		at = r.take(o, at, first, skip, limit)
-		if len(o.offsets) >= limit || r.full() || r.d.batching.Records == 0 || at >= r.end[stream] {
-			o.next = at
-			break
-		}
-		o.next = at
 	}
-	if o.next == 0 {
+	if at == o.from {
 		return nil, nil
 	}
-	o.batch = forwarders.Batch{Stream: stream, Records: r.out, Offsets: o.offsets}
+	o.next = at
 	if len(o.offsets) > 0 {
-		o.batch.Key = r.key(stream, o.offsets)
-	} else {
-		r.moved(stream, o.next)
+		o.batch = forwarders.Batch{Stream: stream, Records: r.out, Offsets: o.offsets, Key: r.key(stream, o.offsets)}
 	}
 	return o, nil
 }
 
-func (r *reader) full() bool {
-	if most := r.d.batching.Bytes; most > 0 {
-		return int64(r.out.Size()) >= most
+// enough reports whether what was read should go out. Where a filter leaves
+// out nearly everything, the cursor moves now and then all the same, and the few
+// records there are do not wait for company beyond the forwarder's own wait.
+func (r *reader) enough(o *outgoing, limit, looked int, began time.Time) bool {
+	b := &r.d.batching
+	switch n := len(o.offsets); {
+	case looked == 0:
+		return false
+	case o.full || b.Records == 0 || n >= limit || r.out.Size() >= r.mostBytes():
+		return true
+	case looked < lookAhead:
+		return false
+	default:
+		return n == 0 || time.Since(began) >= b.Wait
 	}
-	return r.out.Full()
+}
+
+// gone notes that the store has nothing between from and to.
+func (r *reader) gone(gaps []gap, stream string, from, to uint64) []gap {
+	kept := to // from here on retention has taken nothing
+	for _, s := range r.d.store.Streams() {
+		if s.Name == stream {
+			kept = s.First
+		}
+	}
+	if expired := min(to, kept); from < expired {
+		gaps = append(gaps, gap{from: from, to: expired})
+		from = expired
+	}
+	if from < to {
+		gaps = append(gaps, gap{from: from, to: to, damaged: true})
+	}
+	return gaps
+}
+
+// mostBytes is how large a batch may get.
+func (r *reader) mostBytes() int {
+	if most := r.d.batching.Bytes; most > 0 {
+		return int(most)
+	}
+	return record.BatchBytes
+}
+
+// asItIs reports whether the block can be handed on without copying it.
+func (r *reader) asItIs(o *outgoing, at, first uint64, skip map[uint64]bool, limit int) bool {
+	n := r.block.Len()
+	return len(o.offsets) == 0 && first == at && r.e == nil && len(skip) == 0 && n <= limit &&
+		n >= r.d.batching.Records && (n == 1 || r.d.batching.Bytes == 0 || r.block.Size() <= r.mostBytes())
 }
 
 // wholeBlock hands the block on as it is.
@@ -200,18 +238,16 @@ func (r *reader) wholeBlock(o *outgoing, first uint64) *outgoing {
 // take copies what the filter lets through from the block into the batch,
 // until limit, and returns the next offset to look at.
 func (r *reader) take(o *outgoing, at, first uint64, skip map[uint64]bool, limit int) uint64 {
-	context := expression.Context{Stream: o.stream}
+	where := expression.Context{Stream: o.stream}
+	most := r.mostBytes()
 	for i := int(at - first); i < r.block.Len(); i++ {
-		if len(o.offsets) >= limit || (len(o.offsets) > 0 && r.full()) {
-			return first + uint64(i)
-		}
 		v, offset := r.block.At(i), first+uint64(i)
-		if skip[offset] {
+		if skip[offset] || (r.e != nil && !r.e.Match(v, where)) {
 			continue
 		}
-		if r.e != nil && !r.e.Match(v, context) {
-			o.filtered++
-			continue
+		if n := len(o.offsets); n >= limit || (n > 0 && r.out.Size()+len(v) > most) {
+			o.full = true
+			return offset
 		}
 		r.out.AppendView(v)
 		o.offsets = append(o.offsets, offset)
@@ -243,12 +279,4 @@ func (d *delivery) obstacles(stream string, at uint64) (skip map[uint64]bool, li
 		skip[offset] = true
 	}
 	return skip, limit
-}
-
-// expire counts what retention took before it was delivered, once: the cursor
-// moves past it.
-func (d *delivery) expire(stream string, from, to uint64) {
-	d.counts.of(stream).expired.Add(int(to - from))
-	d.setPosition(stream, to)
-	d.events.expired(d.name, stream, from, to)
 }

@@ -51,9 +51,8 @@ func (d *delivery) bury(ctx context.Context, stream string, offset uint64, answe
 	r.Attrs.SetString("dead.forwarder", d.name)
 	r.Attrs.SetString("dead.answer", answer)
 	grave := record.NewBatch()
-	if err := grave.Append(&r); err != nil {
-		grave.Release()
-		return err
+	if grave.Append(&r) != nil { // no room for what is added to it: the record itself matters more
+		grave.AppendView(block.At(int(offset - first)))
 	}
 	receipt, err := d.store.Append(ctx, []storage.StreamBatch{{Stream: stream + deadSuffix, Records: grave}}, true)
 	if err != nil {
@@ -62,7 +61,6 @@ func (d *delivery) bury(ctx context.Context, stream string, offset uint64, answe
 	if err := receipt.Wait(ctx); err != nil {
 		return err
 	}
-	d.counts.of(stream).dead.Inc()
 	d.events.deadLettered(d.name, stream, offset, answer)
 	d.mu.Lock()
 	defer d.mu.Unlock()

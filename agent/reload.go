@@ -4,10 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
+	"strconv"
+	"sync"
+	"time"
 
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/forwarders"
+	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/record"
 	"github.com/runnel-log/runnel/wasm"
 )
@@ -15,9 +20,14 @@ import (
 // running is an input that takes records.
 type running struct {
 	config InputConfig
-	input  inputs.Input
-	cancel context.CancelFunc
+	cancel context.CancelFunc // ends it, and waits for none of its connections
+	again  context.CancelFunc // ends waiting for a restart
 	done   chan struct{}
+
+	mu sync.Mutex
+	// guarded by mu:
+	input   inputs.Input // another one after a failure
+	retired bool         // another input has taken its place
 }
 
 // ended reports whether the input has returned.
@@ -28,6 +38,33 @@ func (r *running) ended() bool {
 	default:
 		return false
 	}
+}
+
+// retire has the input serve the connections it has, and then end.
+func (r *running) retire() {
+	r.mu.Lock()
+	r.retired = true
+	in := r.input
+	r.mu.Unlock()
+	r.again()
+	in.Retire()
+}
+
+// replace puts in in the place of the one that failed; false if none is wanted any more.
+func (r *running) replace(in inputs.Input) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.retired {
+		r.input = in
+	}
+	return !r.retired
+}
+
+func (r *running) status() []inputs.Listener {
+	r.mu.Lock()
+	in := r.input
+	r.mu.Unlock()
+	return in.Status()
 }
 
 // delivering is a delivery that runs.
@@ -61,6 +98,10 @@ func (a *Agent) Reload(ctx context.Context) error {
 	if err == nil {
 		b, err = a.prepare(ctx, config)
 	}
+	if err == nil && ctx.Err() != nil {
+		a.discard(b)
+		err = ctx.Err()
+	}
 	if err != nil {
 		a.events.reloadRefused(err)
 		return err
@@ -73,20 +114,35 @@ func (a *Agent) Reload(ctx context.Context) error {
 // unchangeable refuses what only a restart can change.
 func (a *Agent) unchangeable(c *Config) error {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.stopping {
+	running, stopping := a.config, a.stopping
+	a.mu.Unlock()
+	if stopping {
 		return errors.New("the agent is stopping")
 	}
 	var errs []error
-	refuse := func(key, running, wanted string) {
-		if running != wanted {
-			errs = append(errs, fmt.Errorf("%s is %q in the running agent and %q in the file; restart to change it", key, running, wanted))
+	refuse := func(key string, now, wanted any) {
+		if now != wanted {
+			errs = append(errs, fmt.Errorf("%s is %v in the running agent and %v in the file; restart to change it", key, now, wanted))
 		}
 	}
-	refuse("agent.data_dir", a.config.DataDir, c.DataDir)
-	refuse("agent.name", a.config.Name, c.Name)
-	refuse("api.listen", a.config.API.Listen, c.API.Listen)
+	quoted := func(key, now, wanted string) { refuse(key, strconv.Quote(now), strconv.Quote(wanted)) }
+	quoted("agent.data_dir", running.DataDir, c.DataDir)
+	quoted("agent.name", running.Name, c.Name)
+	refuse("agent.max_size", config.Bytes(running.MaxSize), config.Bytes(c.MaxSize))
+	refuse("agent.commit_every", every(running.CommitEvery), every(c.CommitEvery))
+	quoted("api.listen", running.API.Listen, c.API.Listen)
+	refuse("api.open", running.API.Open, c.API.Open)
+	if running.API.Token != c.API.Token || !reflect.DeepEqual(running.API.TLS, c.API.TLS) {
+		errs = append(errs, errors.New("api.token or api.tls has changed; restart to change it"))
+	}
 	return errors.Join(errs...)
+}
+
+func every(d time.Duration) string {
+	if d == 0 {
+		return "auto"
+	}
+	return config.FormatDuration(d)
 }
 
 // prepare builds the parts of c that are not running already. On an error it
@@ -151,7 +207,8 @@ func (a *Agent) loadModule(ctx context.Context, c *Config, mc ModuleConfig) (*mo
 		return old, nil
 	}
 	o := mc.Options
-	o.KnownStream = c.KnownStream
+	// The module may outlive c: what is known is asked of the configuration of the moment.
+	o.KnownStream = func(stream string) bool { return a.routes.known(stream, c) }
 	m, err := a.runtime.Load(ctx, o)
 	if err != nil {
 		return nil, fmt.Errorf("module %q: %w", mc.Name, err)
@@ -162,62 +219,80 @@ func (a *Agent) loadModule(ctx context.Context, c *Config, mc ModuleConfig) (*mo
 // discard closes the parts of a build that will not run.
 func (a *Agent) discard(b *build) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
-	for name, m := range b.modules {
-		if m != a.modules[name] {
-			if err := m.Close(a.hard); err != nil {
-				a.events.closeFailed("module "+name, err)
-			}
-		}
-	}
+	kept := a.modules
+	a.mu.Unlock()
+	a.closeModules(b.modules, kept)
 	for name, f := range b.forwarders {
 		if err := f.Close(); err != nil {
 			a.events.closeFailed("forwarder "+name, err)
 		}
 	}
+	for _, in := range b.inputs {
+		release(in)
+	}
+	a.sockets.Sweep()
+}
+
+// release gives back the sockets of an input that has not run.
+func release(in inputs.Input) {
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	for _, in := range b.inputs {
-		in.Run(ended) //nolint:errcheck // it has taken nothing; this only releases its sockets
+	in.Run(ended) //nolint:errcheck // it has taken nothing, so nothing can fail
+}
+
+// closeModules closes those of modules that are not among kept.
+func (a *Agent) closeModules(modules, kept map[string]*module) {
+	for name, m := range modules {
+		if m == kept[name] {
+			continue
+		}
+		if err := m.Close(context.WithoutCancel(a.hard)); err != nil {
+			a.events.closeFailed("module "+name, err)
+		}
 	}
 }
 
-// adopt makes b the running configuration.
+// adopt makes b the running configuration. What it replaces has ended when it
+// returns, but for connections of replaced inputs. The caller holds a.reloading.
 func (a *Agent) adopt(b *build) {
+	a.store.SetPolicy(b.config.Policy)
+	a.swapRoutes(b)
 	a.mu.Lock()
 	oldPipelines, oldModules := a.pipelines, a.modules
 	a.config, a.pipelines, a.modules = b.config, b.pipelines, b.modules
-	a.store.SetPolicy(b.config.Policy)
-	a.swapRoutes(b)
-	ended := a.swapInputs(b)
-	stopped := a.swapDeliveries(b)
+	gone, replaced := a.takeInputs(b)
+	stopped := a.takeDeliveries(b)
 	a.mu.Unlock()
 
+	for _, in := range gone {
+		in.cancel()
+	}
+	for _, in := range replaced {
+		in.retire()
+	}
+	for _, d := range stopped {
+		d.cancel()
+	}
+	a.startInputs(b)
 	for _, d := range stopped {
 		<-d.done
 	}
 	a.startDeliveries(b)
+	for _, in := range gone {
+		<-in.done
+	}
 	for _, p := range oldPipelines {
 		p.close()
 	}
-	for name, m := range oldModules {
-		if m != b.modules[name] {
-			if err := m.Close(a.hard); err != nil {
-				a.events.closeFailed("module "+name, err)
-			}
-		}
-	}
-	for _, in := range ended {
-		<-in.done
-	}
+	a.closeModules(oldModules, b.modules)
 	a.sockets.Sweep()
 }
 
 // swapRoutes sends the batches of every input to the new pipelines. An input
 // that is gone but still draining goes on into its old pipeline's namesake, or
-// into the default stream. a.mu is held.
+// into the default stream.
 func (a *Agent) swapRoutes(b *build) {
-	table := &routeTable{byInput: make(map[string]*pipeline), fallback: b.fallback}
+	table := &routeTable{byInput: make(map[string]*pipeline), fallback: b.fallback, known: b.config.KnownStream}
 	for _, pc := range b.config.Pipelines {
 		for _, input := range pc.From {
 			table.byInput[input] = b.pipelines[pc.Name]
@@ -242,69 +317,89 @@ func (b *build) input(name string) *InputConfig {
 	return nil
 }
 
-// swapInputs starts the new inputs, retires those they replace, and ends those
-// that the configuration no longer has; it returns the latter. a.mu is held.
-func (a *Agent) swapInputs(b *build) (ended []*running) {
+// takeInputs takes those inputs out of the running ones that the configuration
+// no longer has, and those that b replaces. a.mu is held.
+func (a *Agent) takeInputs(b *build) (gone, replaced []*running) {
+	a.retired = slices.DeleteFunc(a.retired, (*running).ended)
 	for name, in := range a.inputs {
 		switch {
 		case b.input(name) == nil:
-			in.cancel()
-			ended = append(ended, in)
-			delete(a.inputs, name)
+			gone = append(gone, in)
 		case b.inputs[name] != nil:
-			in.input.Retire()
-			a.retired = append(slices.DeleteFunc(a.retired, (*running).ended), in)
+			replaced = append(replaced, in)
+			a.retired = append(a.retired, in)
+		default:
+			continue
 		}
+		delete(a.inputs, name)
 	}
+	return gone, replaced
+}
+
+// startInputs starts the new ones.
+func (a *Agent) startInputs(b *build) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	for _, ic := range b.config.Inputs {
 		if in := b.inputs[ic.Name]; in != nil {
 			a.inputs[ic.Name] = a.startInput(b.config, ic, in)
 		}
 	}
-	return ended
 }
 
-// startInput runs in until it is cancelled. An input that fails is built anew
-// with back-off.
+// startInput runs in until it is cancelled, and builds it anew when it fails.
 func (a *Agent) startInput(c *Config, ic InputConfig, in inputs.Input) *running {
 	ctx, cancel := context.WithCancel(a.hard)
-	r := &running{config: ic, input: in, cancel: cancel, done: make(chan struct{})}
+	waiting, again := context.WithCancel(ctx)
+	r := &running{config: ic, input: in, cancel: cancel, again: again, done: make(chan struct{})}
 	a.wg.Go(func() {
 		defer close(r.done)
 		defer cancel()
-		for attempt := 0; ; attempt++ {
+		for attempt := 0; in != nil; {
+			begun := time.Now()
 			err := in.Run(ctx)
 			if err == nil || ctx.Err() != nil {
 				return
 			}
-			for { // until it can be built again
-				wait := backoff(attempt, nil)
-				a.events.inputRestarting(ic.Name, err, wait)
-				if sleep(ctx, wait); ctx.Err() != nil {
-					return
-				}
-				if in, err = ic.Kind.New(ic.Options, a.inputSetup(c, ic)); err == nil {
-					break
-				}
-				attempt++
+			if time.Since(begun) > retryMost {
+				attempt = 0 // it worked
 			}
-			a.mu.Lock()
-			r.input = in
-			a.mu.Unlock()
+			in, attempt = a.rebuild(waiting, c, ic, err, attempt)
+			if in != nil && !r.replace(in) {
+				release(in)
+				return
+			}
 		}
 	})
 	return r
 }
 
-// swapDeliveries stops the deliveries that have changed or gone. a.mu is held.
-func (a *Agent) swapDeliveries(b *build) (stopped []*delivering) {
+// rebuild makes an input that failed anew, with back-off for as long as that
+// fails; nil when ctx has ended.
+func (a *Agent) rebuild(ctx context.Context, c *Config, ic InputConfig, why error, attempt int) (inputs.Input, int) {
+	for ; ; attempt++ {
+		wait := backoff(attempt, nil)
+		a.events.inputRestarting(ic.Name, why, wait)
+		if sleep(ctx, wait); ctx.Err() != nil {
+			return nil, attempt
+		}
+		in, err := ic.Kind.New(ic.Options, a.inputSetup(c, ic))
+		if err == nil {
+			return in, attempt + 1
+		}
+		why = err
+	}
+}
+
+// takeDeliveries takes those deliveries out of the running ones that have
+// changed or gone. a.mu is held.
+func (a *Agent) takeDeliveries(b *build) (stopped []*delivering) {
 	for name, d := range a.deliveries {
 		wanted := false
 		for _, fc := range b.config.Forwarders {
 			wanted = wanted || (fc.Name == name && b.forwarders[name] == nil)
 		}
 		if !wanted {
-			d.cancel()
 			stopped = append(stopped, d)
 			delete(a.deliveries, name)
 		}
@@ -331,7 +426,7 @@ func (a *Agent) startDeliveries(b *build) {
 		a.deliveries[fc.Name] = d
 		a.wg.Go(func() {
 			defer close(d.done)
-			d.Run(ctx) //nolint:errcheck // always nil: failures are retried for ever
+			d.Run(ctx, a.hard) //nolint:errcheck // always nil: failures are retried for ever
 		})
 	}
 }

@@ -62,8 +62,7 @@ func (h host) SetCursor(forwarder, stream string, to uint64) error {
 	if !slices.ContainsFunc(h.a.store.Streams(), func(s storage.StreamInfo) bool { return s.Name == stream }) || !d.covers(stream) {
 		return fmt.Errorf("stream %q of forwarder %q: %w", stream, forwarder, query.ErrNotFound)
 	}
-	d.setCursor(stream, to)
-	return nil
+	return d.moveCursor(stream, to)
 }
 
 func (h host) SkipCursor(forwarder, stream string, n uint64) (uint64, error) {
@@ -75,8 +74,7 @@ func (h host) SkipCursor(forwarder, stream string, n uint64) (uint64, error) {
 		if s.Name == stream && d.covers(stream) {
 			at, _ := d.position(stream)
 			to := min(max(at, s.First)+n, s.Next)
-			d.setCursor(stream, to)
-			return to, nil
+			return to, d.moveCursor(stream, to)
 		}
 	}
 	return 0, fmt.Errorf("stream %q of forwarder %q: %w", stream, forwarder, query.ErrNotFound)
@@ -89,8 +87,7 @@ func (h host) Status() query.Status {
 	c := a.config
 	inputs, deliveries := make(map[string]*running, len(a.inputs)), make(map[string]*delivering, len(a.deliveries))
 	for name, in := range a.inputs {
-		copied := *in // input changes when it is built anew
-		inputs[name] = &copied
+		inputs[name] = in
 	}
 	for name, d := range a.deliveries {
 		deliveries[name] = d
@@ -141,7 +138,7 @@ func (a *Agent) inputStatus(in *running) query.InputStatus {
 		Records: a.sum("runnel_input_records_total", name), Bytes: a.sum("runnel_input_bytes_total", name),
 		Malformed: a.sum("runnel_input_malformed_total", name), Truncated: a.sum("runnel_input_truncated_total", name),
 		Dropped: a.sum("runnel_input_dropped_total", name), Errors: a.sum("runnel_input_errors_total", name)}
-	for _, l := range in.input.Status() {
+	for _, l := range in.status() {
 		s.Listeners = append(s.Listeners, query.ListenerStatus(l))
 	}
 	return s
@@ -168,7 +165,7 @@ func (a *Agent) pipelineStatus(pc PipelineConfig) query.PipelineStatus {
 
 func moduleStatus(m *module) query.ModuleStatus {
 	stats := m.Stats()
-	return query.ModuleStatus{Name: m.config.Name, File: m.config.Options.File, Records: stats.Records,
+	return query.ModuleStatus{Name: m.config.Name, File: m.config.Options.File, Hash: stats.Hash, LastError: stats.LastError, Records: stats.Records,
 		Dropped: stats.Dropped, Failed: stats.Failed, Seconds: stats.Slow.Seconds(), Bypassed: stats.Open}
 }
 
@@ -187,10 +184,11 @@ func (d *delivery) status(rate float64) query.ForwarderStatus {
 			continue
 		}
 		counts := d.counts.of(in.Name)
-		c := query.CursorStatus{Stream: in.Name, Next: at, End: in.Next, Delivered: counts.delivered.Get(),
-			Filtered: counts.filtered.Get(), Expired: counts.expired.Get(), Dead: counts.dead.Get()}
-		if at < in.Next {
-			c.LagRecords = in.Next - at
+		reached := max(at, in.First) // what retention has taken in front of the cursor is not to come
+		c := query.CursorStatus{Stream: in.Name, Next: at, End: in.Next, Delivered: counts.delivered.Get(), Filtered: counts.filtered.Get(),
+			Expired: counts.expired.Get() + reached - at, Damaged: counts.damaged.Get(), Dead: counts.dead.Get()}
+		if reached < in.Next {
+			c.LagRecords = in.Next - reached
 			if h, ok := d.store.Head(in.Name, at); ok {
 				c.LagSeconds = time.Since(record.TimeOf(h.MinReceived)).Seconds()
 			}

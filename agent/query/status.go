@@ -141,5 +141,6 @@ type CursorStatus struct {
 	Delivered  uint64  `json:"delivered"`
 	Filtered   uint64  `json:"filtered"` // its where said no
 	Expired    uint64  `json:"expired"`  // retention took them first
+	Damaged    uint64  `json:"damaged"`  // could not be read any more
 	Dead       uint64  `json:"dead"`     // refused for good; in the stream's dead letters
 }
