@@ -32,7 +32,6 @@ type options struct {
 	count, size   int
 	connections   int
 	rate          int
-	profile       string
 	keep          bool
 }
 
