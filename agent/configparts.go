@@ -120,7 +120,7 @@ func (l *loader) fileDigest(at *config.At, path string) string {
 	info, err := os.Stat(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		at.Problemf("%s does not exist; build it with runnel module build, or write where it is", absolute(path))
+		at.Problemf("%s does not exist; build it, or write where it is", absolute(path))
 		return ""
 	case err != nil:
 		at.Problemf("%v", err)
