@@ -120,6 +120,12 @@ func either(a, b kind) kind {
 	return anything
 }
 
+// otherNames are what other programs call the fields of a record.
+var otherNames = map[string]string{
+	"msg": "message", "body": "message", "timestamp": "time", "pri": "severity", "priority": "severity",
+	"pid": "procid", "program": "app", "programname": "app", "appname": "app", "app_name": "app", "tag": "app",
+}
+
 func (c *checker) identifier(n *ast.IdentifierNode) kind {
 	for _, v := range slices.Backward(c.variables) {
 		if v.name == n.Value {
@@ -135,7 +141,11 @@ func (c *checker) identifier(n *ast.IdentifierNode) kind {
 	if _, ok := record.SeverityNamed(n.Value); ok {
 		return c.fail(n, "%s is no field of a record; a severity is written in quotes: %q", n.Value, n.Value)
 	}
-	if near, ok := config.Nearest(n.Value, fieldNames); ok {
+	near, ok := otherNames[strings.ToLower(n.Value)]
+	if !ok {
+		near, ok = config.Nearest(n.Value, fieldNames)
+	}
+	if ok {
 		return c.fail(n, "%s is no field of a record; did you mean %s?", n.Value, near)
 	}
 	return c.fail(n, "%s is no field of a record; write attrs.%s for an attribute, %q for a text, or one of %s",

@@ -205,6 +205,8 @@ func TestErrorsSayWhereAndWhatToWrite(t *testing.T) {
 	}
 	f(``, 1, 1, "is empty")
 	f(`severty == 3`, 1, 7, "severty is no field of a record; did you mean severity?")
+	f(`msg contains "x"`, 1, 3, "msg is no field of a record; did you mean message?")
+	f(`programname == "x"`, 1, 11, "did you mean app?")
 	f(`path == "/x"`, 1, 4, "path is no field of a record; write attrs.path for an attribute")
 	f(`severity == err`, 13, 3, `a severity is written in quotes: "err"`)
 	f(`severity <= "eror"`, 13, 6, `"eror" is no severity; write err`)
