@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
@@ -48,6 +50,7 @@ type Trial struct {
 	Records *record.Batch  // what goes on, borrowed until the next Trial
 	Dropped map[string]int // by reason
 	Dead    *record.Batch  // what goes to the dead letters, nil if nothing
+	Failed  string         // why the module failed on some of it, "" if it did not
 }
 
 // Trier sends records through a pipeline without storing anything.
@@ -56,6 +59,9 @@ type Trier struct {
 	texts    []string
 	closeAll func() error
 }
+
+// ErrNoPipeline is wrapped by what NewTrier says of a name that no pipeline has.
+var ErrNoPipeline = errors.New("no pipeline")
 
 // NewTrier builds the named pipeline of c; "" is the only one there is, or the
 // first.
@@ -69,7 +75,7 @@ func NewTrier(ctx context.Context, c *Config, name string) (*Trier, error) {
 		}
 	}
 	if pc == nil {
-		return nil, fmt.Errorf("no pipeline %q; the config has %q", name, names)
+		return nil, fmt.Errorf("%w %q; the config has %s", ErrNoPipeline, name, strings.Join(names, ", "))
 	}
 	loaded, closeAll, err := loadAll(ctx, c)
 	if err != nil {
@@ -95,11 +101,22 @@ func (t *Trier) Try(ctx context.Context, b *record.Batch, see func(Trial)) error
 	see(Trial{Records: b})
 	for i, s := range t.pipeline.steps {
 		counts := tally{stream: t.pipeline.stream}
+		module, isModule := s.(moduleStep)
+		var before uint64
+		if isModule {
+			before = module.module.Stats().Failed
+		}
 		var err error
 		if b, err = s.apply(ctx, b, &counts); err != nil {
 			return err
 		}
-		see(Trial{Step: t.texts[i], Records: b, Dropped: counts.dropped, Dead: counts.dead})
+		trial := Trial{Step: t.texts[i], Records: b, Dropped: counts.dropped, Dead: counts.dead}
+		if isModule {
+			if stats := module.module.Stats(); stats.Failed > before {
+				trial.Failed = stats.LastError
+			}
+		}
+		see(trial)
 		if counts.dead != nil {
 			counts.dead.Release()
 		}

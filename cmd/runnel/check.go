@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/runnel-log/runnel/agent"
@@ -13,6 +14,9 @@ type checkCmd struct {
 }
 
 func (c checkCmd) Run(g *globals) error {
+	if c.File != "" && g.Config != "" {
+		return usageError{errors.New("give a file or --config, not both")}
+	}
 	if c.File != "" {
 		g.Config = c.File
 	}

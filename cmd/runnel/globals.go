@@ -10,7 +10,7 @@ type globals struct {
 	Config    string `short:"c" placeholder:"FILE" help:"The configuration; default ./runnel.yaml, then /etc/runnel/runnel.yaml, then the embedded default."`
 	API       string `name:"api" placeholder:"URL" help:"The agent's API: http://, https:// or unix:///path; default what the configuration says, else http://127.0.0.1:4780."`
 	TokenFile string `placeholder:"FILE" help:"The API's token; default $RUNNEL_TOKEN, then what the configuration says, then DATA/token."`
-	Output    string `short:"o" enum:"text,json,raw" default:"text" help:"text, json, or raw: messages only, byte for byte."`
+	Output    string `short:"o" enum:"text,json,raw" default:"text" help:"text, json, or raw: messages only, nothing escaped except on a terminal."`
 	NoColor   bool   `help:"Print no colours, not even on a terminal."`
 
 	Stdin          io.Reader `kong:"-"`

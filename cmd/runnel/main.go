@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 
 	"github.com/alecthomas/kong"
 
@@ -69,7 +70,7 @@ func report(stderr io.Writer, g *globals, err error) int {
 	var problems config.Problems
 	var usage usageError
 	switch {
-	case err == nil:
+	case err == nil, isClosedPipe(err):
 		return exitGood
 	case errors.As(err, &problems):
 		problems.Write(stderr, g.colour(stderr))
@@ -80,6 +81,13 @@ func report(stderr io.Writer, g *globals, err error) int {
 	}
 	fmt.Fprintf(stderr, "runnel: %v\n", err)
 	return exitFailed
+}
+
+// isClosedPipe reports whether err says that who read our output has gone, as
+// head does when it has enough. A broken connection is another thing.
+func isClosedPipe(err error) bool {
+	var at *os.PathError
+	return errors.As(err, &at) && at.Path == os.Stdout.Name() && errors.Is(err, syscall.EPIPE)
 }
 
 // usageError is a mistake in the command line that parsing alone cannot see.

@@ -19,7 +19,7 @@ import (
 // runCmd runs the agent in the foreground.
 type runCmd struct {
 	LogFormat string `enum:"auto,text,json" default:"auto" help:"The agent's own log on stderr: text, json, or text on a terminal only."`
-	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"The least severe of the agent's own lines to print."`
+	LogLevel  string `enum:"debug,info,warn,error" default:"info" help:"The least severe of the agent's own lines to print: debug, info, warn or error."`
 }
 
 func (c runCmd) Run(g *globals) error {

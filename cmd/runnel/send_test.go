@@ -290,4 +290,3 @@ func BenchmarkSend(b *testing.B) {
 	}
 	wg.Wait()
 }
-

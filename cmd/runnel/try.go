@@ -21,8 +21,8 @@ import (
 // tryCmd shows what each step of a pipeline makes of some records.
 type tryCmd struct {
 	Message  []string `arg:"" optional:"" help:"One record: a syslog line, a record as JSON, or plain text. Default: lines on standard input."`
-	File     string   `short:"f" help:"A file of records, one a line, instead of the arguments."`
-	Pipeline string   `help:"The pipeline; default the first one of the configuration."`
+	File     string   `short:"f" placeholder:"FILE" help:"A file of records, one a line, instead of the arguments."`
+	Pipeline string   `placeholder:"NAME" help:"The pipeline; default the first one of the configuration."`
 }
 
 func (c tryCmd) Run(g *globals) error {
@@ -37,6 +37,9 @@ func (c tryCmd) Run(g *globals) error {
 	}
 	defer in.Close()
 	trier, err := agent.NewTrier(ctx, config, c.Pipeline)
+	if errors.Is(err, agent.ErrNoPipeline) {
+		return usageError{err}
+	}
 	if err != nil {
 		return err
 	}
@@ -109,13 +112,14 @@ type trial struct {
 	Records []json.RawMessage `json:"records"`
 	Dropped map[string]int    `json:"dropped,omitempty"`
 	Dead    []json.RawMessage `json:"dead,omitempty"`
+	Failed  string            `json:"failed,omitempty"`
 	text    []string
 }
 
 func (p *trialPrinter) begin(line int) { p.line, p.steps = line, nil }
 
 func (p *trialPrinter) step(t agent.Trial) {
-	s := trial{Step: t.Step, Dropped: t.Dropped, Records: []json.RawMessage{}}
+	s := trial{Step: t.Step, Dropped: t.Dropped, Failed: t.Failed, Records: []json.RawMessage{}}
 	s.Records, s.text = p.render(t.Records)
 	s.Dead, _ = p.render(t.Dead)
 	p.steps = append(p.steps, s)
@@ -153,7 +157,7 @@ func (p *trialPrinter) end() error {
 			name = "in"
 		}
 		switch {
-		case i > 0 && slices.Equal(s.text, p.steps[i-1].text) && len(s.Dropped) == 0:
+		case i > 0 && slices.Equal(s.text, p.steps[i-1].text) && len(s.Dropped) == 0 && s.Failed == "":
 			fmt.Fprintf(p.g.Stdout, "  %s\n      unchanged\n", name)
 			continue
 		default:
@@ -167,6 +171,9 @@ func (p *trialPrinter) end() error {
 		}
 		if len(s.Dead) > 0 {
 			fmt.Fprintf(p.g.Stdout, "      %d to the dead letters\n", len(s.Dead))
+		}
+		if s.Failed != "" {
+			fmt.Fprintf(p.g.Stdout, "      the module failed: %s\n", visible(p.g.Stdout, s.Failed))
 		}
 	}
 	return nil
