@@ -14,6 +14,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -170,6 +171,24 @@ func (s *Sockets) Sweep() {
 			continue
 		}
 		_ = k.close() // nobody could act on it: the descriptor is gone either way
+	}
+}
+
+// Refuse begins the end of the process: the kernel refuses whoever connects to,
+// or writes to, a unix socket that this process made, and what is queued there
+// already can still be taken. Without it, a sender that connects between
+// the last Accept and Close writes to a queue that dies with the socket. Sockets
+// from systemd stay as they are, as the next process serves their queue. There is no such means for TCP.
+func (s *Sockets) Refuse() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.open {
+		if k.inode == nil {
+			continue
+		}
+		if raw, err := k.closer.(syscall.Conn).SyscallConn(); err == nil {
+			_ = raw.Control(func(fd uintptr) { _ = syscall.Shutdown(int(fd), syscall.SHUT_RD) }) // some systems cannot: as before
+		}
 	}
 }
 
