@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -93,14 +94,13 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
 	p := &process{cmd: cmd, output: new(lockedBuffer), done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.output, p.output
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
+	// SIGTERM, or a Docker daemon would leave its children behind.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	started := make(chan error, 1) // its one value
+	go p.run(started)
+	if err := <-started; err != nil {
 		t.Fatalf("%s: %v", cmd, err)
 	}
-	go func() {
-		defer close(p.done)
-		p.err = cmd.Wait()
-	}()
 	t.Cleanup(func() {
 		p.stop(t)
 		if t.Failed() {
@@ -108,6 +108,19 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 		}
 	})
 	return p
+}
+
+// run starts the program and waits for its end. It keeps its thread until then:
+// the kernel sends the death signal when the thread that forked ends.
+func (p *process) run(started chan<- error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	err := p.cmd.Start()
+	started <- err
+	if err == nil {
+		p.err = p.cmd.Wait()
+		close(p.done)
+	}
 }
 
 func tailOf(s string) string {
@@ -124,8 +137,8 @@ func (p *process) stop(t *testing.T) {
 	p.cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
 	select {
 	case <-p.done:
-	case <-time.After(20 * time.Second):
-		t.Errorf("%s did not end 20 s after SIGTERM", filepath.Base(p.cmd.Path))
+	case <-time.After(patience):
+		t.Errorf("%s did not end %s after SIGTERM", filepath.Base(p.cmd.Path), patience)
 		p.cmd.Process.Kill() //nolint:errcheck // as above
 		<-p.done
 	}
@@ -157,11 +170,12 @@ type agent struct {
 // startAgent writes config, which may use $DIR and $GUEST, and runs the agent on it.
 func startAgent(t *testing.T, config string) *agent {
 	t.Helper()
-	dir := t.TempDir()
-	return startAgentIn(t, dir, config)
+	return startAgentIn(t, t.TempDir(), config)
 }
 
-func startAgentIn(t *testing.T, dir, config string) *agent {
+// startAgentIn is startAgent on a folder that may hold data already. The agent
+// inherits sockets as systemd passes them: LISTEN_FDS, from descriptor 3.
+func startAgentIn(t *testing.T, dir, config string, sockets ...*os.File) *agent {
 	t.Helper()
 	config = strings.NewReplacer("$DIR", dir, "$GUEST", guest).Replace(config)
 	config += fmt.Sprintf("\napi: {listen: 'unix://%s/api.sock', open: true}\nagent: {name: test-agent, data_dir: %s/data}\n", dir, dir)
@@ -169,7 +183,13 @@ func startAgentIn(t *testing.T, dir, config string) *agent {
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	a := &agent{process: start(t, exec.Command(binary, "run", "-c", path)), dir: dir}
+	cmd := exec.Command(binary, "run", "-c", path)
+	if len(sockets) > 0 {
+		cmd = exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$0" run -c "$1"`, binary, path)
+		cmd.Env = append(os.Environ(), fmt.Sprintf("LISTEN_FDS=%d", len(sockets)))
+		cmd.ExtraFiles = sockets
+	}
+	a := &agent{process: start(t, cmd), dir: dir}
 	a.client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", dir+"/api.sock")
 	}}}
@@ -284,11 +304,11 @@ func (r *receiver) got() []string {
 	return r.lines[:len(r.lines):len(r.lines)]
 }
 
-// hook is a webhook receiver that keeps every message once per time it came.
+// hook is a webhook receiver that keeps every record once per time it came.
 type hook struct {
-	mu       sync.Mutex
-	messages []string // guarded by mu
-	url      string
+	mu      sync.Mutex
+	records []storedRecord // guarded by mu
+	url     string
 }
 
 func startHook(t *testing.T) *hook {
@@ -298,27 +318,32 @@ func startHook(t *testing.T) *hook {
 		t.Fatal(err)
 	}
 	h := &hook{url: "http://" + l.Addr().String() + "/hook"}
-	server := &http.Server{Handler: http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		var batch []storedRecord
 		lines := json.NewDecoder(q.Body)
-		h.mu.Lock()
-		defer h.mu.Unlock()
 		for {
 			var r storedRecord
-			if lines.Decode(&r) != nil {
+			if err := lines.Decode(&r); err == io.EOF {
+				break
+			} else if err != nil { // cut short: take none of it
+				http.Error(w, err.Error(), http.StatusBadRequest)
 				return
 			}
-			h.messages = append(h.messages, r.Message)
+			batch = append(batch, r)
 		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.records = append(h.records, batch...)
 	})}
 	go server.Serve(l) //nolint:errcheck // ends with Close
 	t.Cleanup(func() { server.Close() })
 	return h
 }
 
-func (h *hook) got() []string {
+func (h *hook) got() []storedRecord {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.messages[:len(h.messages):len(h.messages)]
+	return h.records[:len(h.records):len(h.records)]
 }
 
 // freePort returns a TCP port that was free a moment ago.

@@ -1,7 +1,8 @@
 // Command container is what the tests run inside a container: it writes known
-// lines to stdout and stderr. `container lines N` numbers them; `container
-// shapes` writes the shapes of line that have broken log shippers before. It
-// must stay free of dependencies, for its image has no other file.
+// lines to stdout and stderr. `container lines N` numbers them, and with a third
+// word writes about so many a second; `container shapes` writes the shapes of
+// line that have broken log shippers before. It must stay free of
+// dependencies, for its image has no other file.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 )
 
 // Shapes are the lines that `shapes` writes; the test holds them against what
@@ -38,17 +40,12 @@ var shapes = []struct {
 }
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == "lines" {
-		n, err := strconv.Atoi(os.Args[2])
-		if err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(2)
+	if len(os.Args) >= 3 && os.Args[1] == "lines" {
+		rate := 0 // as fast as it can
+		if len(os.Args) > 3 {
+			rate = number(os.Args[3])
 		}
-		w := bufio.NewWriterSize(os.Stdout, 64<<10)
-		for i := range n {
-			fmt.Fprintf(w, "line %07d of a container that writes as fast as it can\n", i)
-		}
-		w.Flush()
+		lines(number(os.Args[2]), rate)
 		return
 	}
 	for _, s := range shapes {
@@ -57,5 +54,29 @@ func main() {
 		} else {
 			fmt.Fprintf(os.Stdout, "%s\n", s.text)
 		}
+	}
+}
+
+func number(text string) int {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(2)
+	}
+	return n
+}
+
+// lines writes n numbered lines; with a rate, a hundredth of it every 10 ms.
+func lines(n, rate int) {
+	w := bufio.NewWriterSize(os.Stdout, 64<<10)
+	defer w.Flush()
+	ticker := time.NewTicker(10 * time.Millisecond)
+	defer ticker.Stop()
+	for i := range n {
+		if rate > 0 && i%(rate/100) == 0 {
+			w.Flush()
+			<-ticker.C
+		}
+		fmt.Fprintf(w, "line %07d of a container that writes and writes\n", i)
 	}
 }
