@@ -28,8 +28,8 @@ func tune(c net.PacketConn) {
 // (SO_RCVBUFFORCE wants CAP_NET_ADMIN), and for the count of drops. Neither is
 // worth failing for: a smaller buffer is warned of by the input (Granted).
 func setUDP(fd uintptr) {
-	if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, ReceiveBuffer) != nil {
-		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, ReceiveBuffer)
+	if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, askedBuffer) != nil {
+		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, askedBuffer)
 	}
 	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)
 }

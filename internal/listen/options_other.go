@@ -11,7 +11,7 @@ func prepare(Address, syscall.RawConn) error { return nil }
 
 func tune(c net.PacketConn) {
 	if udp, ok := c.(*net.UDPConn); ok {
-		_ = udp.SetReadBuffer(ReceiveBuffer) // the socket works without
+		_ = udp.SetReadBuffer(askedBuffer) // the socket works without
 	}
 }
 
