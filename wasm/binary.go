@@ -98,6 +98,23 @@ func (r *reader) signed(n int) {
 	r.fail()
 }
 
+// s32 reads a signed LEB128 of at most five bytes.
+func (r *reader) s32() uint32 {
+	v := uint32(0)
+	for shift := 0; shift < 35; shift += 7 {
+		b := r.byte()
+		v |= uint32(b&0x7f) << shift
+		if b < 0x80 {
+			if b&0x40 != 0 && shift < 28 {
+				v |= ^uint32(0) << (shift + 7)
+			}
+			return v
+		}
+	}
+	r.fail()
+	return 0
+}
+
 func (r *reader) bytes(n int) []byte {
 	if n < 0 || n > len(r.p)-r.at {
 		r.fail()

@@ -5,21 +5,23 @@ import (
 	"fmt"
 )
 
-// The rewriter gives a module a counter, its fuel, that is charged at function
-// entries, at loop heads and by bulk memory operations, and that calls the host
-// when it is used up. Native code cannot be interrupted by the Go scheduler, and
-// so a guest that ran on would hold up the collector, and with it the whole
-// agent; a call of the host is where it yields, and where it is stopped.
+// The rewriter gives a module a counter, its fuel, that is charged where a
+// function begins, where a loop turns and by bulk memory operations (cost.go
+// says how much and by whom), and that calls the host when it is used up.
+// Native code cannot be interrupted by the Go scheduler, and so a guest that ran
+// on would hold up the collector, and with it the whole agent; a call of the host
+// is where it yields, and where it is stopped.
 // docs/rationale.md "Why is a module rewritten at load?" has the alternatives.
 //
 // What is inserted is neutral to the operand stack and closed in itself, so an
 // invalid module stays invalid, and the engine's validator still sees it.
 
-// quantum is the fuel between two calls of the host. A unit is about 32
-// instructions at most, so this is at most about 2 M instructions.
-const quantum = 1 << 16
+// quantum is the fuel between two calls of the host. A unit is at most about 32
+// instructions, 32 bytes of stack or 16 bytes of memory copied, so this is at
+// most some 8 M instructions, two milliseconds of them, and 8 MiB of stack.
+const quantum = 1 << 18
 
-// unit is how many instructions, or 64-byte lines of memory, cost one more.
+// unit is how many instructions cost one more.
 const unit = 32
 
 // The import the rewriter adds.
@@ -30,25 +32,29 @@ const (
 
 type rewriter struct {
 	*shape
-	fuel  uint32 // index of the global
-	yield uint32 // index of the imported function
-	edits []edit // of the function at hand, in order
-	pays  []int  // for each open block, the edit that pays for what is in it
+	fuel   uint32 // index of the global
+	yield  uint32 // index of the imported function
+	bodies []body
+	edits  []edit   // of all functions, in order
+	turns  []turn   // of all functions
+	open   []open   // while scanning a function
+	last   recent   // while scanning a function
+	sums   []uint64 // scratch of sumUp
 }
 
 // edit is one change to a function's body.
 type edit struct {
-	at   int  // where in the body
-	skip int  // how many bytes it takes the place of
-	kind byte // what comes in
+	at   uint32 // where in the body
 	n    uint32
+	skip uint8 // how many bytes it takes the place of
+	kind byte  // what comes in
 }
 
 const (
-	editNone  = 0
-	editCheck = 'c' // charge n instructions
+	editTurn  = 't' // charge turn n
 	editBulk  = 'b' // charge the length on top of the stack
-	editIndex = 'i' // write n in place of the number that is there
+	editCall  = 'c' // write n in place of the function called there
+	editIndex = 'i' // write n in place of the function named there
 )
 
 // rewrite returns the module with fuel. The same module gives the same bytes,
@@ -208,64 +214,58 @@ func (w *rewriter) code(b []byte, r *reader) ([]byte, error) {
 	if n != len(w.functions) {
 		return nil, fmt.Errorf("is malformed: it declares %d functions and holds %d", len(w.functions), n)
 	}
-	b = appendU32(b, uint32(n))
-	var body []byte
+	w.bodies = make([]body, n)
+	w.edits = make([]edit, 0, len(r.p)/24)
 	for i := range n {
 		raw := r.bytes(int(r.u32()))
 		if r.err != nil {
 			return b, nil
 		}
-		var err error
-		if body, err = w.body(body[:0], raw, i); err != nil {
+		if err := w.read(&w.bodies[i], raw, i); err != nil {
 			return nil, err
 		}
-		b = append(appendU32(b, uint32(len(body))), body...)
+	}
+	w.share()
+	b = appendU32(b, uint32(n))
+	var rewritten []byte
+	for i := range w.bodies {
+		rewritten = w.body(rewritten[:0], &w.bodies[i])
+		b = append(appendU32(b, uint32(len(rewritten))), rewritten...)
 	}
 	return b, nil
 }
 
-// body rewrites one function.
-func (w *rewriter) body(b, raw []byte, index int) ([]byte, error) {
-	r := &reader{p: raw}
-	groups := r.count()
-	afterCount := r.at
-	locals := uint64(0)
-	for range groups {
-		locals += uint64(r.u32())
-		r.byte()
-	}
-	if locals > maxLocals {
-		return nil, fmt.Errorf("function %d has %d local variables, more than the limit of %d", index, locals, maxLocals)
-	}
-	begin := r.at
-	bulk, err := w.scan(r)
-	if err == nil && r.err != nil {
-		err = fmt.Errorf("is malformed: function %d %w", index, r.err)
-	}
-	if err != nil {
-		return nil, err
-	}
-	spare := uint32(locals) + w.params(index)
-	if bulk { // a variable of our own, to look at the length a bulk operation takes
-		b = append(appendU32(b, uint32(groups)+1), raw[afterCount:begin]...)
+// body writes one function with its edits.
+func (w *rewriter) body(b []byte, f *body) []byte {
+	if f.bulk { // a variable of our own, to look at the length a bulk operation takes
+		r := &reader{p: f.raw}
+		b = appendU32(b, r.u32()+1)
+		b = append(b, f.raw[r.at:f.begin]...)
 		b = append(b, 1, typeI32)
 	} else {
-		b = append(b, raw[:begin]...)
+		b = append(b, f.raw[:f.begin]...)
 	}
-	at := begin
-	for _, e := range w.edits {
-		b = append(b, raw[at:e.at]...)
-		at = e.at + e.skip
+	if f.pays {
+		b = w.check(b, f.total)
+	}
+	edits := w.edits[f.edits:f.editsEnd]
+	sums := w.sumUp(edits)
+	at := uint32(f.begin)
+	for _, e := range edits {
+		b = append(b, f.raw[at:e.at]...)
+		at = e.at + uint32(e.skip)
 		switch e.kind {
-		case editIndex:
+		case editIndex, editCall:
 			b = appendU32(b, e.n)
-		case editCheck:
-			b = w.check(b, e.n)
+		case editTurn:
+			t := &w.turns[e.n]
+			calls := sums[t.editsEnd-f.edits] - sums[t.edits-f.edits]
+			b = w.check(b, uint32(min(uint64(t.cost)+calls, maxCost)))
 		case editBulk:
-			b = w.checkBulk(b, spare)
+			b = w.checkBulk(b, f.locals)
 		}
 	}
-	return append(b, raw[at:]...), nil
+	return append(b, f.raw[at:]...)
 }
 
 // params returns how many parameters a function of the module's own has.
@@ -286,12 +286,12 @@ func (w *rewriter) check(b []byte, instructions uint32) []byte {
 }
 
 // checkBulk appends the same at the cost of the length on top of the stack,
-// 64 bytes a unit; the length stays there.
+// 16 bytes a unit; the length stays there.
 func (w *rewriter) checkBulk(b []byte, spare uint32) []byte {
 	b = appendU32(append(b, opLocalTee), spare)
 	b = appendU32(append(b, opGlobalGet), w.fuel)
 	b = appendU32(append(b, opLocalGet), spare)
-	b = append(b, opI32Const, 6, opI32ShrU, opI32Sub)
+	b = append(b, opI32Const, 4, opI32ShrU, opI32Sub)
 	b = append(b, opI32Const, 1, opI32Sub)
 	return w.test(b)
 }
@@ -305,99 +305,4 @@ func (w *rewriter) test(b []byte) []byte {
 	b = appendU32(append(b, opCall), w.yield)
 	b = appendU32(append(b, opGlobalSet), w.fuel)
 	return append(b, opEnd)
-}
-
-// smallLeaf is the size in bytes of a function without calls and loops that is
-// left uncounted; its caller pays for the call.
-const smallLeaf = 64
-
-// scan reads a function's instructions, fills w.edits, and reports whether it
-// uses bulk memory operations. A loop or a function costs the instructions in it
-// outside any loop within: no turn runs more.
-func (w *rewriter) scan(r *reader) (bulk bool, err error) {
-	begin := r.at
-	w.edits = append(w.edits[:0], edit{at: begin, kind: editCheck})
-	w.pays = append(w.pays[:0], 0)
-	charge := 0      // the edit that pays for what is read now
-	straight := true // nothing but plain instructions so far
-	entered := 0     // a loop that is surely entered; it pays for the function's entry too
-	calls, loops := 0, 0
-	for len(w.pays) > 0 {
-		if !r.more() {
-			r.fail()
-			return bulk, nil
-		}
-		at := r.at
-		op := r.byte()
-		w.edits[charge].n++
-		switch op {
-		case opLoop:
-			r.signed(5)
-			loops++
-			w.edits = append(w.edits, edit{at: r.at, kind: editCheck})
-			charge = len(w.edits) - 1
-			w.pays = append(w.pays, charge)
-			if straight {
-				entered, straight = charge, false
-			}
-		case opBlock, opIf:
-			r.signed(5)
-			straight = false
-			w.pays = append(w.pays, charge)
-		case opEnd:
-			w.pays = w.pays[:len(w.pays)-1]
-			if n := len(w.pays); n > 0 {
-				charge = w.pays[n-1]
-			}
-		case opCall, opRefFunc:
-			if op == opCall {
-				calls++
-				straight = false
-			}
-			from := r.at
-			index := r.u32()
-			if int64(index) >= int64(len(w.imports)+len(w.functions)) && r.err == nil {
-				return bulk, fmt.Errorf("is malformed: it calls function %d of %d", index, len(w.imports)+len(w.functions))
-			}
-			if n := w.function(index); n != index {
-				w.edits = append(w.edits, edit{from, r.at - from, editIndex, n})
-			}
-		case opGlobalGet, opGlobalSet:
-			if index := r.u32(); int64(index) >= int64(w.globals) && r.err == nil {
-				return bulk, fmt.Errorf("is malformed: it uses global %d of %d", index, w.globals)
-			}
-		case opPrefix:
-			sub, err := r.prefixed()
-			if err != nil {
-				return bulk, err
-			}
-			if sub == bulkMemoryInit || sub == bulkMemoryCopy || sub == bulkMemoryFill {
-				bulk = true
-				w.edits = append(w.edits, edit{at: at, kind: editBulk})
-			} else if sub >= 12 && sub != 13 && sub != 16 { // table.init, copy, fill: up to maxTable elements
-				w.edits[charge].n += maxTable / 8
-			}
-		default:
-			if op == opCallIndirect {
-				calls++
-			}
-			if op >= opBr && op <= opCallIndirect || op == 0x05 || op == 0x00 {
-				straight = false
-			}
-			if err := r.immediates(op); err != nil {
-				return bulk, err
-			}
-		}
-	}
-	if r.at < len(r.p) && r.err == nil {
-		r.err = errors.New("has bytes after its end")
-	}
-	switch {
-	case entered > 0:
-		w.edits[entered].n += w.edits[0].n
-		w.edits[0].kind = editNone
-	case calls == 0 && loops == 0 && !bulk && r.at-begin <= smallLeaf:
-		w.edits[0].kind = editNone
-	}
-	return bulk, nil
 }

@@ -25,6 +25,9 @@ func caller(ctx context.Context) *instance { return ctx.(*call).in }
 // errDeadline stops a guest that used its time up.
 var errDeadline = errors.New("not done")
 
+// errRecursion stops a guest whose stack has become too large.
+var errRecursion = errors.New("guest recurses too deep: its stack is beyond the limit of 4 MiB")
+
 // errMisuse stops a guest that gave a host function an address outside its memory.
 var errMisuse = errors.New("a host function was given memory the guest does not have")
 

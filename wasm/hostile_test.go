@@ -31,6 +31,39 @@ func chain(n int) []function {
 	return list
 }
 
+// heavy is a body that holds n values while it calls a function.
+func heavy(n int, index uint32) []byte {
+	var b []byte
+	for range n { // loads, or the engine would make the same constants anew
+		b = join(b, i32(0), []byte{0x28, 2, 0})
+	}
+	b = append(b, call1(index)...)
+	for range n - 1 {
+		b = append(b, opI32Sub)
+	}
+	return join(b, []byte{0x1a})
+}
+
+// TestRecursionIsStoppedEarly: the memory a guest that recurses takes is bounded.
+func TestRecursionIsStoppedEarly(t *testing.T) {
+	for _, values := range []int{1, 20, 1000} {
+		m := load(t, Options{Code: assembly{extra: []function{{typeVoid, heavy(values, 4)}}, process: join(call1(4), []byte{0x42, 0})}.bytes()})
+		inst, made, err := m.acquire(t.Context())
+		if made != nil || err != nil {
+			t.Fatal(made, err)
+		}
+		if _, err := inst.run(commands(t, "one"), 0); err != errRecursion {
+			t.Errorf("%d values: got error %v, want %v", values, err, errRecursion)
+		}
+		if got := stackOf(inst.process); got == 0 || got > 32<<20 {
+			t.Errorf("%d values: got a stack of %d bytes, want at most 32 MiB", values, got)
+		} else {
+			t.Logf("%d values: a stack of %d KiB", values, got>>10)
+		}
+		m.dropInstance(inst)
+	}
+}
+
 // TestHostileGuests: whatever a guest does, the host goes on, every record is
 // handled by on_error, and a call ends soon after its time.
 func TestHostileGuests(t *testing.T) {
@@ -39,6 +72,9 @@ func TestHostileGuests(t *testing.T) {
 	const late = "not done after 30ms of CPU time"
 	recursion := assembly{extra: []function{{typeVoid, call1(4)}}, process: join(call1(4), []byte{0x42, 0})}
 	mutual := assembly{extra: []function{{typeVoid, call1(5)}, {typeVoid, call1(4)}}, process: join(call1(4), []byte{0x42, 0})}
+	indirect := assembly{extra: []function{{typeVoid, join(i32(0), []byte{opCallIndirect, typeVoid, 0})}}, table: []byte{0, 1},
+		elements: join([]byte{1, 0}, i32(0), []byte{opEnd, 1, 4}), process: join(call1(4), []byte{0x42, 0})}
+	wide := assembly{extra: []function{{typeVoid, heavy(400, 4)}}, process: join(call1(4), []byte{0x42, 0})}
 	logging := [][2]string{{"runnel", "log"}}
 	for _, c := range []struct {
 		name string
@@ -53,8 +89,10 @@ func TestHostileGuests(t *testing.T) {
 		{"endless memory.grow", assembly{process: forever(join(i32(1), []byte{0x40, 0, 0x1a})...)}.bytes(), late},
 		{"endless log", assembly{imports: logging, process: forever(join(i32(1), i32(0), i32(9), call1(0))...)}.bytes(), late},
 		{"endless log of everything", assembly{imports: logging, process: forever(join(i32(1), i32(0), i32(32*pageSize), call1(0))...)}.bytes(), late},
-		{"recursion", recursion.bytes(), ""}, // its time or its stack, whichever is used up first
-		{"mutual recursion", mutual.bytes(), ""},
+		{"recursion", recursion.bytes(), errRecursion.Error()},
+		{"mutual recursion", mutual.bytes(), errRecursion.Error()},
+		{"recursion through a table", indirect.bytes(), errRecursion.Error()},
+		{"recursion with many variables", wide.bytes(), errRecursion.Error()},
 		{"trap", assembly{process: []byte{0}}.bytes(), "guest trapped: unreachable"},
 		{"division by zero", assembly{process: join(i32(1), i32(0), []byte{0x6d, 0x1a, 0x42, 0})}.bytes(), "guest trapped: integer divide by zero"},
 		{"load out of bounds", assembly{process: join(i32(-1), []byte{0x28, 2, 0, 0x1a, 0x42, 0})}.bytes(), "guest trapped: out of bounds memory access"},
@@ -86,14 +124,8 @@ func TestHostileGuests(t *testing.T) {
 			if out.Failed != 2 || out.Batch.Len() != 2 || out.Batch.At(0).Flags()&record.ModuleFailed == 0 {
 				t.Errorf("got %d failed and %d kept, want both kept and flagged", out.Failed, out.Batch.Len())
 			}
-			// Three calls: both records, and each alone. The engine doubles the
-			// stack of a guest that recurses, and cannot be stopped while it copies
-			// it; a bound on recursion will end that sooner.
-			limit := 3 * (30 + 50) * time.Millisecond
-			if strings.HasSuffix(c.name, "recursion") {
-				limit *= 3
-			}
-			if spent > limit {
+			// Three calls: both records, and each alone.
+			if limit := 3 * (30 + 50) * time.Millisecond; spent > limit {
 				t.Errorf("took %v of CPU time, want at most %v", spent, limit)
 			}
 		})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"time"
 
@@ -25,6 +26,7 @@ type instance struct {
 	memory  api.Memory
 	alloc   api.Function
 	process api.Function
+	running api.Function
 	stack   [2]uint64 // parameters and results of a call
 
 	input, room uint32 // the guest's buffer for batches, and its size
@@ -104,6 +106,7 @@ func (in *instance) startError(step string, err error) error {
 // how the guest stopped; the instance must be discarded after any.
 func (in *instance) enter(f api.Function) error {
 	in.written.start()
+	in.running = f
 	err := f.CallWithStack(&in.call, in.stack[:])
 	if spent := in.clock.stop(); spent > 0 {
 		in.module.spent.Add(int64(spent))
@@ -117,8 +120,10 @@ func (in *instance) enter(f api.Function) error {
 	if errors.Is(err, errDeadline) {
 		return errDeadline
 	}
-	if errors.Is(err, errMisuse) {
-		return errMisuse
+	for _, known := range [...]error{errMisuse, errRecursion} {
+		if errors.Is(err, known) {
+			return known
+		}
 	}
 	return in.written.because(fmt.Errorf("guest trapped: %w", firstLine(err)))
 }
@@ -139,11 +144,33 @@ func (in *instance) allocate(n uint32) (uint32, error) {
 	return uint32(in.stack[0]), nil
 }
 
-// yield stops the guest when its time is up. It is called from within the guest.
+// yield stops the guest when its time is up, or its stack has become too large.
+// It is called from within the guest.
 func (in *instance) yield() {
+	if stackOf(in.running) > maxStack {
+		panic(errRecursion)
+	}
 	if in.clock.running() > in.limit {
 		panic(errDeadline)
 	}
+}
+
+// maxStack is the stack a guest may have. The engine's own limit of 50 MB comes too
+// late: it doubles the stack, and holds the old one while it copies it.
+const maxStack = 4 << 20
+
+// stackOf returns the size of the stack the engine has made for a function. The
+// engine does not tell, so we look; 0 if it is not where it was when this was
+// written, and the engine's limit alone holds (TestRecursionIsStoppedEarly).
+func stackOf(f api.Function) int {
+	v := reflect.ValueOf(f)
+	if v.Kind() != reflect.Pointer || v.Elem().Kind() != reflect.Struct {
+		return 0
+	}
+	if stack := v.Elem().FieldByName("stack"); stack.Kind() == reflect.Slice {
+		return stack.Len()
+	}
+	return 0
 }
 
 // served counts a host call and yields now and then: a guest that does little

@@ -15,9 +15,11 @@ const (
 	opCall         = 0x10
 	opCallIndirect = 0x11
 	opLocalGet     = 0x20
+	opLocalSet     = 0x21
 	opLocalTee     = 0x22
 	opGlobalGet    = 0x23
 	opGlobalSet    = 0x24
+	opMemoryGrow   = 0x40
 	opI32Const     = 0x41
 	opI32LtS       = 0x48
 	opI32Sub       = 0x6b
@@ -51,7 +53,7 @@ func (e errOpcode) Error() string {
 func (r *reader) immediates(op byte) error {
 	switch {
 	case op <= 0x01, op == 0x05, op == opEnd, op == opReturn, op == 0x1a, op == 0x1b, op >= 0x45 && op <= 0xc4, op == 0xd1:
-	case op == opBr, op == opBrIf, op == opLocalGet, op == 0x21, op == opLocalTee, op == 0x25, op == 0x26:
+	case op == opBr, op == opBrIf, op == opLocalGet, op == opLocalSet, op == opLocalTee, op == 0x25, op == 0x26:
 		r.u32()
 	case op == opBlock, op == opLoop, op == opIf:
 		r.signed(5)
@@ -69,7 +71,7 @@ func (r *reader) immediates(op byte) error {
 			return errOpcode{fmt.Sprintf("0x%02x with alignment 2^%d", op, align)}
 		}
 		r.u32()
-	case op == 0x3f, op == 0x40, op == 0xd0:
+	case op == 0x3f, op == opMemoryGrow, op == 0xd0:
 		r.byte()
 	case op == opI32Const:
 		r.signed(5)
