@@ -107,7 +107,7 @@ func moduleTable(st query.Status) table {
 	for _, m := range st.Modules {
 		each := "-"
 		if m.Records > 0 {
-			each = fmt.Sprintf("%.0fns", m.Seconds*1e9/float64(m.Records))
+			each = perRecord(time.Duration(m.Seconds * 1e9 / float64(m.Records)))
 		}
 		state := "runs"
 		if m.Bypassed {
@@ -116,6 +116,14 @@ func moduleTable(st query.Status) table {
 		t.add(m.Name, m.File, m.Hash[:min(12, len(m.Hash))], num(m.Records), zero(m.Dropped), zero(m.Failed), each, state)
 	}
 	return t
+}
+
+// perRecord is in whole nanoseconds up to 10 µs, in µs or ms beyond.
+func perRecord(d time.Duration) string {
+	if d < 10*time.Microsecond {
+		return fmt.Sprintf("%dns", d.Nanoseconds())
+	}
+	return d.Round(time.Microsecond).String()
 }
 
 func streamTable(st query.Status, now time.Time) table {
