@@ -23,8 +23,9 @@ type sample struct{ i int }
 
 func (s sample) facility() int { return s.i % 24 }
 func (s sample) severity() int { return s.i % 8 }
-func (s sample) time() time.Time {
-	return time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC).Add(time.Duration(s.i) * 1001 * time.Microsecond)
+func (s sample) time() time.Time { // in the zones of three senders
+	zone := time.FixedZone("", []int{0, 2*3600 + 1800, -5 * 3600}[s.i%3])
+	return time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC).Add(time.Duration(s.i) * 1001 * time.Microsecond).In(zone)
 }
 func (s sample) host() string   { return fmt.Sprintf("host-%d.example", s.i%97) }
 func (s sample) app() string    { return fmt.Sprintf("app%d", s.i%13) }
@@ -32,7 +33,7 @@ func (s sample) procid() string { return fmt.Sprint(s.i) }
 func (s sample) msgid() string  { return fmt.Sprintf("ID%d", s.i%31) }
 func (s sample) sd() string     { return fmt.Sprintf(`[x@32473 seq="%d" text="a\"b\]c\\d é"]`, s.i) }
 func (s sample) message() string {
-	return fmt.Sprintf("message %d: äöü  two blanks, 'quotes' \"too\" and [brackets]", s.i)
+	return fmt.Sprintf("message %d: äöü  two blanks, 'quotes' \"too\" and [brackets]%s", s.i, strings.Repeat(" padding", s.i%64))
 }
 
 func (s sample) rfc5424() string {
@@ -197,10 +198,11 @@ forwarders: {out: {type: syslog, from: [app], %s, format: rfc5424, framing: %s}}
 						t.Errorf("got %d lines, want %d", len(lines), interop)
 					}
 					for i, line := range lines {
-						want := sample{i}.tabbed()
+						s := sample{i}
+						want := s.tabbed()
 						if fields := strings.Split(line, "\t"); len(fields) != 8 || strings.Join(fields[:6], "\t") != want ||
-							!sameInstant(fields[6], sample{i}.time()) || !strings.Contains(fields[7], fmt.Sprintf(`seq="%d"`, i)) {
-							t.Fatalf("line %d:\n got %q\nwant %q", i, line, want)
+							!sameInstant(fields[6], s.time()) || fields[7] != s.sd() {
+							t.Fatalf("line %d:\n got %q\nwant %q, %s, %s", i, line, want, s.time(), s.sd())
 						}
 					}
 				})
@@ -253,9 +255,11 @@ func startRsyslog(t *testing.T, config, ca, cert, key string) *process {
 func rsyslogForward(t *testing.T, in, out int, ca, cert, key string) *process {
 	driver := ""
 	if ca != "" {
-		driver = `StreamDriver="gtls" StreamDriverMode="1" StreamDriverAuthMode="anon"`
+		driver = `StreamDriver="gtls" StreamDriverMode="1" StreamDriverAuthMode="x509/name" StreamDriverPermittedPeers="127.0.0.1"`
 	}
+	// Two workers, its default, take turns with batches: what it sends is then out of order on the wire already.
 	return startRsyslog(t, fmt.Sprintf(`
+main_queue(queue.type="FixedArray" queue.size="50000" queue.workerThreads="1")
 module(load="imtcp")
 input(type="imtcp" port="%d" address="127.0.0.1")
 action(type="omfwd" target="127.0.0.1" port="%d" protocol="tcp" TCP_Framing="octet-counted" template="RSYSLOG_SyslogProtocol23Format" %s)
@@ -268,6 +272,7 @@ func rsyslogCollect(t *testing.T, in int, file, ca, cert, key string) *process {
 		driver = `StreamDriver.Name="gtls" StreamDriver.Mode="1" StreamDriver.AuthMode="x509/certvalid"`
 	}
 	return startRsyslog(t, fmt.Sprintf(`
+main_queue(queue.type="FixedArray" queue.size="50000" queue.workerThreads="1")
 module(load="imtcp" %s)
 template(name="tabbed" type="string" string="%%pri%%\t%%hostname%%\t%%app-name%%\t%%procid%%\t%%msgid%%\t%%msg%%\t%%timestamp:::date-rfc3339%%\t%%structured-data%%\n")
 input(type="imtcp" port="%d" address="127.0.0.1")
