@@ -251,11 +251,9 @@ func (d *delivery) runSend(ctx, acking context.Context, window chan<- sent) erro
 			if err := d.handOver(acking, r, out); err != nil {
 				return err
 			}
-			select {
-			case window <- out.sent:
-			case <-ctx.Done():
-				return nil
-			}
+			// Also when ctx has ended: what was handed over has an ack to wait for, or
+			// it would be sent again. The other side takes until the channel is closed.
+			window <- out.sent
 		}
 		if ctx.Err() != nil {
 			return nil

@@ -34,6 +34,7 @@ type taker struct {
 	batches  int
 	changed  chan struct{} // closed and replaced at every batch
 	closed   bool
+	stuck    bool // nothing is taken
 	batching forwarders.Batching
 }
 
@@ -42,6 +43,9 @@ func newTaker() *taker { return &taker{changed: make(chan struct{})} }
 func (f *taker) Deliver(_ context.Context, b *forwarders.Batch) (forwarders.Ack, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.stuck {
+		return nil, errors.New("connection refused")
+	}
 	f.batches++
 	f.sizes = append(f.sizes, b.Records.Len())
 	var messages []string

@@ -1,0 +1,177 @@
+package agent
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/VictoriaMetrics/metrics"
+	"github.com/rs/zerolog"
+
+	"github.com/runnel-log/runnel/internal/expression"
+	"github.com/runnel-log/runnel/record"
+	"github.com/runnel-log/runnel/storage"
+	"github.com/runnel-log/runnel/wasm"
+)
+
+// TestPipelineLedgerHolds sends random batches through random steps, into a store
+// that takes them, pushes back or is closed: received + emitted = stored +
+// dropped + rejected after every batch, and the store has what was stored.
+func TestPipelineLedgerHolds(t *testing.T) {
+	runtime, err := wasm.NewRuntime(t.Context(), wasm.RuntimeOptions{CacheDir: t.TempDir(), Log: zerolog.Nop(), Metrics: metrics.NewSet()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer runtime.Close(t.Context()) //nolint:errcheck // nothing depends on it
+	modules := map[string]*wasm.Module{}
+	var batch atomic.Int64 // a clock that keeps the breaker closed
+	now := func() time.Time { return time.Unix(60*batch.Add(1), 0) }
+	for name, policy := range map[string]wasm.OnError{"keeps": wasm.Keep, "drops": wasm.Drop, "buries": wasm.DeadLetter} {
+		m, err := runtime.Load(t.Context(), wasm.Options{Name: name, File: guest(t, conformanceFolder), OnError: policy, Now: now,
+			KnownStream: func(name string) bool { return name == "one" || name == "two" }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer m.Close(t.Context()) //nolint:errcheck // likewise
+		modules[name] = m
+	}
+	for range 6 {
+		seed := rand.Uint64N(1 << 32)
+		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
+			ledgerOf(t, rand.New(rand.NewPCG(seed, 3)), modules)
+		})
+	}
+}
+
+// ledgerOf checks one random pipeline.
+func ledgerOf(t *testing.T, r *rand.Rand, modules map[string]*wasm.Module) {
+	set := metrics.NewSet()
+	full := r.IntN(2) == 0
+	store, err := storage.Open(storage.Options{Dir: t.TempDir(), Metrics: set, Policy: func(string) storage.Policy {
+		if full { // after a few batches
+			return storage.Policy{MaxSize: 8 << 10, OnFull: storage.PushBack}
+		}
+		return storage.Policy{}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	for _, stream := range []string{"app", "app.dead", "one", "two"} {
+		store.MoveCursor("slow", stream, 1) // something has not been delivered yet
+	}
+	var steps []string
+	c := PipelineConfig{Name: "main", Stream: "app"}
+	for range 1 + r.IntN(5) {
+		step := randomStep(t, r)
+		c.Steps, steps = append(c.Steps, step), append(steps, step.Text)
+	}
+	counts := newPipelineCounts(set, "main")
+	p, err := newPipeline(c, modules, counts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := func() (dropped uint64) {
+		for _, n := range counts.droppedByReason() {
+			dropped += n
+		}
+		return dropped
+	}
+	const batches = 40
+	for i := range batches {
+		if i == batches-3 {
+			if err := store.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		receipt, err := p.emit(t.Context(), store, randomBatch(t, r), true)
+		if err == nil {
+			err = receipt.Wait(t.Context())
+		}
+		if err != nil && i < batches-3 && !full {
+			t.Fatalf("batch %d: %v", i, err)
+		}
+		in, out := counts.received.Get()+counts.emitted.Get(), counts.stored.Get()+sum()+counts.rejected.Get()
+		if in != out {
+			t.Fatalf("after batch %d through %q: received %d + emitted %d, but stored %d + dropped %v + rejected %d", i, steps,
+				counts.received.Get(), counts.emitted.Get(), counts.stored.Get(), counts.droppedByReason(), counts.rejected.Get())
+		}
+	}
+	var stored uint64
+	for _, s := range store.Streams() {
+		stored += s.Next - 1
+	}
+	if stored != counts.stored.Get() {
+		t.Errorf("the store has %d records, and the pipeline stored %d (%q)", stored, counts.stored.Get(), steps)
+	}
+	t.Logf("%q, full %v: received %d, emitted %d, stored %d, dropped %v, rejected %d", steps, full,
+		counts.received.Get(), counts.emitted.Get(), counts.stored.Get(), counts.droppedByReason(), counts.rejected.Get())
+}
+
+func randomStep(t *testing.T, r *rand.Rand) StepConfig {
+	t.Helper()
+	switch r.IntN(6) {
+	case 0:
+		return StepConfig{Parse: []string{"json", "logfmt"}[r.IntN(2)], ParseMap: true, Text: "parse"}
+	case 1:
+		return StepConfig{Drop: condition(t, `message contains "a"`), Text: "drop"}
+	case 2:
+		value, err := expression.Value(`message + "!"`)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return StepConfig{Set: []SetField{{Key: "k", Value: value}}, Text: "set"}
+	case 3:
+		return StepConfig{Route: []Route{{Stream: "one", When: condition(t, `message startsWith "s"`)},
+			{Stream: "two", When: condition(t, `message startsWith "e"`)}}, Text: "route"}
+	}
+	name := []string{"keeps", "drops", "buries"}[r.IntN(3)]
+	return StepConfig{Module: name, Text: "module: " + name}
+}
+
+// randomBatch has what the conformance guest obeys, and what it does not understand.
+func randomBatch(t *testing.T, r *rand.Rand) *record.Batch {
+	t.Helper()
+	verbs := []string{"keep", "set k v", "drop", "drop why\x01not", "drop because", "route one", "route two", "route nowhere", "emit more",
+		"emit-to one more", "replace all", "fail this", "message {\"a\": 1}", "severity 3", "emit a\nemit b\ndrop"}
+	var all []string
+	for range 1 + r.IntN(60) {
+		all = append(all, verbs[r.IntN(len(verbs))])
+	}
+	if r.IntN(10) == 0 {
+		all = append(all, []string{"panic", "flood"}[r.IntN(2)])
+	}
+	return batchOf(t, all...)
+}
+
+// TestReasonsFitALabel: what a guest gives as its reason must not spoil a scrape.
+func TestReasonsFitALabel(t *testing.T) {
+	set := metrics.NewSet()
+	counts := newPipelineCounts(set, "main")
+	for _, reason := range []string{"plain", "a \"quote\" and a \\", "new\nline", "nul\x00", "bad \xff utf", "ümlaut", "bell\a"} {
+		counts.drop(reason, 1)
+	}
+	for i := range 2 * maxReasons {
+		counts.drop(fmt.Sprint("reason ", i), 1)
+	}
+	var b strings.Builder
+	set.WritePrometheus(&b)
+	var reasons []string
+	for line := range strings.Lines(b.String()) {
+		if _, rest, ok := strings.Cut(line, `reason=`); ok {
+			reasons = append(reasons, rest[:strings.LastIndexByte(rest, '}')])
+		}
+	}
+	for _, want := range []string{`"plain"`, `"a \"quote\" and a \\"`, `"new_line"`, `"nul_"`, `"bad _ utf"`, `"ümlaut"`, `"bell_"`, `"other"`} {
+		if !slices.Contains(reasons, want) {
+			t.Errorf("no label %s among %q", want, reasons)
+		}
+	}
+	if len(reasons) > maxReasons+1 {
+		t.Errorf("%d reasons, want at most %d", len(reasons), maxReasons+1)
+	}
+}

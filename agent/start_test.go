@@ -1,0 +1,111 @@
+package agent
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestFailedStartLeavesNothingOpen: one clear line, and sockets, descriptors,
+// goroutines and the data directory are given back, whatever it was that failed.
+func TestFailedStartLeavesNothingOpen(t *testing.T) {
+	warm(t)
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	dir := shortDir(t)
+	module := guest(t, conformanceFolder)
+	write := func(name, content string) {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("file", "")
+	write("bad.wasm", "\x00asm\x01\x00\x00\x00")
+	write("token", "\n")
+	const good = "inputs: {in: {type: syslog, listen: ['tcp://127.0.0.1:0', 'unix://DIR/in.sock', 'udp://127.0.0.1:0']}}\n"
+	const forwards = "forwarders: {out: {type: webhook, from: [default], url: 'http://127.0.0.1:1/'}}\n"
+	before := holding(t)
+	f := func(name, text string, want ...string) {
+		t.Helper()
+		a := newAgent(dir, text, newTaker())
+		begun := time.Now()
+		err := a.run()
+		if err == nil {
+			a.stop(t)
+			t.Fatalf("%s: the agent started", name)
+		}
+		for _, w := range want {
+			if !strings.Contains(err.Error(), w) {
+				t.Errorf("%s: got %q, want it to say %q", name, err, w)
+			}
+		}
+		if strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: more than a line: %q", name, err)
+		}
+		failed := time.Since(begun)
+		before.returned(t)
+		for _, socket := range []string{"in.sock", "api.sock"} {
+			if _, err := net.Dial("unix", filepath.Join(dir, socket)); err == nil {
+				t.Errorf("%s: somebody answers at %s", name, socket)
+			}
+		}
+		t.Logf("%s, after %s: %v", name, failed.Round(time.Millisecond), err)
+	}
+	second := func(listen string) string {
+		return strings.Replace(good, "}}\n", "}, second: {type: syslog, listen: ["+listen+"]}}\n", 1) + forwards
+	}
+	modules := func(m string) string {
+		return good + forwards + "modules: {ok: {file: " + module + "}, m: {" + m + "}}\n"
+	}
+	f("a folder that cannot be", strings.Replace(preamble, "DIR/data", "DIR/file/data", 1)+good, "data directory", "not a directory", "agent.data_dir")
+	f("a data directory that is a file", strings.Replace(preamble, "DIR/data", "DIR/file", 1)+good, "not a directory")
+	f("a port of the API in use", fmt.Sprintf("agent: {name: vm, data_dir: DIR/data}\napi: {listen: '%s'}\n", taken.Addr())+good, "api:", "address already in use", "api.listen")
+	f("a second input's port in use", second(fmt.Sprintf("'unix://DIR/second.sock', 'tcp://%s'", taken.Addr())), `input "second"`, "address already in use", "choose another port")
+	f("a socket in no folder", second("'unix://DIR/none/second.sock'"), `input "second"`, "none/second.sock")
+	f("a module that is too little", modules("file: bad.wasm"), `module "m"`, "bad.wasm")
+	f("a module that refuses its config", modules("file: "+module+", config: {refuse: not like this}"), `module "m"`, "not like this")
+	f("a module that traps at once", modules("file: "+module+", config: {panic: true}"), `module "m"`, "asked to")
+
+	a := startAgent(t, dir, good+forwards, nil)
+	other := newAgent(dir, strings.Replace(preamble, "DIR/api.sock", "DIR/other.sock", 1)+"inputs: {in: {type: syslog, listen: ['tcp://127.0.0.1:0']}}\n", nil)
+	err = other.run()
+	if err == nil {
+		t.Fatal("a second agent started on the same directory")
+	}
+	for _, w := range []string{filepath.Join(dir, "data"), "in use", fmt.Sprint(os.Getpid())} {
+		if !strings.Contains(err.Error(), w) {
+			t.Errorf("a second agent on the directory: got %q, want it to say %q", err, w)
+		}
+	}
+	t.Logf("a second agent: %v", err)
+	a.stop(t)
+	before.returned(t)
+}
+
+// TestAgentTakesOverADeadOnesSockets: socket files that a killed agent left are no obstacle.
+func TestAgentTakesOverADeadOnesSockets(t *testing.T) {
+	dir := shortDir(t)
+	for _, name := range []string{"in.sock", "api.sock"} {
+		l, err := net.Listen("unix", filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.(*net.UnixListener).SetUnlinkOnClose(false)
+		l.Close()
+	}
+	a := startAgent(t, dir, "inputs: {in: {type: syslog, listen: ['unix://DIR/in.sock']}}\n", nil)
+	write(t, a.dial(t, "in", 0), line("hello"))
+	a.stored(t, "default", 1)
+	c, err := net.Dial("unix", filepath.Join(dir, "api.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+}
