@@ -15,9 +15,11 @@ import (
 var ErrFrameCount = errors.New("octet count beyond any message")
 
 const (
-	smallBuffer = 4 << 10  // of a connection that says little: there may be thousands
-	largeBuffer = 64 << 10 // of one that says much
-	countDigits = 10       // of an octet count, at most (RFC 6587 §3.4.1 sets no limit)
+	smallBuffer  = 4 << 10  // of a connection that says little: there may be thousands
+	largeBuffer  = 64 << 10 // of one that says much
+	countDigits  = 10       // of an octet count, at most (RFC 6587 §3.4.1 sets no limit)
+	zeroCounts   = 8        // counts of 0 in a row, at most: what follows them must be looked at first
+	prioritySize = 5        // of the longest priority, "<191>"
 )
 
 // Framer cuts the bytes of one connection into messages. How a message is
@@ -46,7 +48,9 @@ type Framer struct {
 
 	skip     int64 // bytes of a counted message still to be thrown away
 	skipLine bool  // throw away up to the delimiter
-	searched int   // bytes from from on that hold no LF, so that a dripping sender costs no more
+	searched int   // bytes from from on that hold no delimiter, so that a dripping sender costs no more
+	judged   int   // bytes from from on whose NULs showsNUL has counted, for the same reason
+	shown    int   // those of them right before a priority
 	lines    bool  // the connection has shown LF framing
 	nuls     bool  // the connection has shown NUL framing
 	empty    uint64
@@ -215,13 +219,13 @@ func (f *Framer) skipped() bool {
 // take makes b's first used bytes handed out.
 func (f *Framer) take(used int, frame []byte, flags record.Flags) {
 	f.from += used
-	f.searched = 0
+	f.searched, f.judged, f.shown = 0, 0, 0
 	f.frame, f.flags = frame[:len(frame):len(frame)], flags
 }
 
 // octets takes a counted message. more means that it is not yet all there.
 func (f *Framer) octets(b []byte, end bool) (found, more bool) {
-	count, at, verdict := octetCount(b)
+	count, at, verdict := octetCount(b, zeroCounts)
 	switch {
 	case verdict == undecided && !end:
 		return false, true
@@ -274,8 +278,9 @@ const (
 
 // octetCount reads "123 " before a '<' and returns the count and where the
 // message begins. "0 " is a count only before a whole further header, or the
-// line "0 errors" would lose its number.
-func octetCount(b []byte) (count int64, at int, v verdict) {
+// line "0 errors" would lose its number; and one after zeros others is text, or
+// "0 0 0 …" could never be told.
+func octetCount(b []byte, zeros int) (count int64, at int, v verdict) {
 	for at < len(b) && b[at]-'0' < 10 {
 		if at < countDigits {
 			count = count*10 + int64(b[at]-'0')
@@ -300,8 +305,8 @@ func octetCount(b []byte) (count int64, at int, v verdict) {
 		if b[2] == '<' {
 			return 0, 2, counted
 		}
-		if b[2]-'0' < 10 {
-			if _, _, v = octetCount(b[2:]); v != text {
+		if b[2]-'0' < 10 && zeros > 0 {
+			if _, _, v = octetCount(b[2:], zeros-1); v != text {
 				return 0, 2, v
 			}
 		}
@@ -319,26 +324,32 @@ func octetCount(b []byte) (count int64, at int, v verdict) {
 // line takes a message that ends in LF, or in NUL where that is shown.
 func (f *Framer) line(b []byte, end bool) bool {
 	if f.nuls {
-		return f.upTo(b, bytes.IndexByte(b, 0), end)
+		return f.upTo(b, f.find(b, 0), end)
 	}
-	i := bytes.IndexByte(b[f.searched:], '\n')
-	if i >= 0 {
-		i += f.searched
-	} else {
-		f.searched = len(b)
-	}
+	i := f.find(b, '\n')
 	before := b
 	if i >= 0 {
 		before = b[:i]
 	}
 	if before[0] == '<' && f.showsNUL(before) {
-		f.nuls = true
-		return f.upTo(b, bytes.IndexByte(b, 0), end)
+		f.nuls, f.searched = true, 0
+		return f.upTo(b, f.find(b, 0), end)
 	}
 	if i >= 0 {
 		f.lines = true
 	}
 	return f.upTo(b, i, end)
+}
+
+// find returns where the delimiter stands in b, or -1; what it has looked at
+// once it does not look at again.
+func (f *Framer) find(b []byte, delimiter byte) int {
+	i := bytes.IndexByte(b[f.searched:], delimiter)
+	if i < 0 {
+		f.searched = len(b)
+		return -1
+	}
+	return f.searched + i
 }
 
 // upTo takes the message that ends before b[i]; i is -1 if its end is not there.
@@ -370,17 +381,20 @@ func (f *Framer) showsNUL(b []byte) bool {
 	if f.lines {
 		need = 2
 	}
-	for i := bytes.IndexByte(b, 0); i >= 0; {
-		if _, width := priority(b[i+1:]); width > 0 {
-			if need--; need == 0 {
-				return true
-			}
-		}
-		next := bytes.IndexByte(b[i+1:], 0)
-		if next < 0 {
+	for f.shown < need {
+		i := bytes.IndexByte(b[f.judged:], 0)
+		if i < 0 {
+			f.judged = len(b)
 			return false
 		}
-		i += 1 + next
+		after := b[f.judged+i+1:]
+		if _, width := priority(after); width > 0 {
+			f.shown++
+		} else if len(after) == 0 || after[0] == '<' && len(after) < prioritySize {
+			f.judged += i // it may yet become one
+			return false
+		}
+		f.judged += i + 1
 	}
-	return false
+	return true
 }

@@ -87,6 +87,9 @@ func TestFrames(t *testing.T) {
 	f("0 5 <1>ab", "<1>ab")
 	f("0 errors\n", "0 errors")
 	f("0 0 5 <1>ab", "<1>ab")
+	f(strings.Repeat("0 ", 8)+"5 <1>ab", "<1>ab")
+	f(strings.Repeat("0 ", 9)+"5 <1>ab\n<1>a\n", strings.Repeat("0 ", 9)+"5 <1>ab", "<1>a")
+	f("<1>a\n<1>b\x00\x00<1\x00<2>c\x00<2>d\n", "<1>a", "<1>b", "<1", "<2>c", "<2>d\n")
 	f("05 <1>ab\n", "05 <1>ab") // no leading zero
 	f("12345 text\n<1>a\n", "12345 text", "<1>a")
 	f("12345\n", "12345")
