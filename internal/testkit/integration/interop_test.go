@@ -288,9 +288,13 @@ func startSyslogNG(t *testing.T, config string) *process {
 		t.Fatal(err)
 	}
 	lib := root + "/usr/lib/syslog-ng"
+	modules, _ := filepath.Glob(lib + "/*/libafsocket.so") // in a folder named after the version
+	if len(modules) != 1 {
+		t.Fatalf("no syslog-ng in %s; internal/testkit/install unpacks it", root)
+	}
 	dir, path := writeConfig(t, "syslog-ng.conf", "@version: 3.35\noptions { keep-hostname(yes); keep-timestamp(yes); frac-digits(6); ts-format(iso); use-dns(no); };\n"+config)
 	cmd := exec.Command(root+"/usr/sbin/syslog-ng", "-F", "--no-caps", "-f", path, "-p", dir+"/pid", "-c", dir+"/ctl", "-R", dir+"/persist",
-		"--module-path", lib+"/3.38")
+		"--module-path", filepath.Dir(modules[0]))
 	cmd.Env = append(os.Environ(), "LD_LIBRARY_PATH="+lib)
 	return start(t, cmd)
 }
