@@ -68,16 +68,44 @@ func (l *loader) take(at *config.At, network, address string) {
 // takeURL is take of an address written as a URL; one that cannot be read has
 // been reported by whoever listens there.
 func (l *loader) takeURL(at *config.At, url string) {
+	if network, address, ok := addressOf(url); ok {
+		l.take(at, network, address)
+	}
+}
+
+// addressOf returns what a URL is to the kernel; ok is false if it is no URL of
+// a socket.
+func addressOf(url string) (network, address string, ok bool) {
 	a, err := listen.Parse(url)
 	if err != nil {
-		return
+		return "", "", false
 	}
 	switch a.Scheme {
 	case "unix", "unixgram":
-		l.take(at, "unix", a.Path)
+		return "unix", a.Path, true
 	case "udp":
-		l.take(at, "udp", net.JoinHostPort(a.Host, strconv.Itoa(a.Port)))
+		network = "udp"
 	default:
-		l.take(at, "tcp", net.JoinHostPort(a.Host, strconv.Itoa(a.Port)))
+		network = "tcp"
+	}
+	return network, net.JoinHostPort(a.Host, strconv.Itoa(a.Port)), true
+}
+
+// loop reports a forwarder's destination that is an address of this agent's
+// own: each record would come back and go out again.
+func (l *loader) loop(at *config.At, url string) {
+	network, address, ok := addressOf(url)
+	if !ok {
+		return
+	}
+	candidates := []string{address}
+	if host, port, err := net.SplitHostPort(address); err == nil && isLoopback(host) {
+		candidates = append(candidates, ":"+port, "0.0.0.0:"+port, "[::]:"+port)
+	}
+	for _, c := range candidates {
+		if owner, own := l.taken[network+" "+c]; own {
+			at.Problemf("%s is where %s listens: every record would come back and be sent again; send it elsewhere", url, owner)
+			return
+		}
 	}
 }

@@ -166,6 +166,11 @@ func (l *loader) forwarders(section *config.Node) {
 		if where := s.Where; where != nil && where.Kind() != config.Null {
 			f.Where, f.WhereText = l.expression(where, expression.Condition)
 		}
+		if to := n.Key("to"); to != nil {
+			if url, ok := to.Text(); ok {
+				l.loop(to.At(&l.problems), url)
+			}
+		}
 		at[name] = n
 		l.config.Forwarders = append(l.config.Forwarders, f)
 	})

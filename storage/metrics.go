@@ -11,7 +11,7 @@ type meters struct {
 	set *metrics.Set
 
 	commits, commitErrors, bytes, damaged *metrics.Counter
-	commitSeconds                         *metrics.Histogram
+	commitSeconds                         *metrics.Summary
 	gauges                                []string
 }
 
@@ -25,7 +25,7 @@ func newMeters(set *metrics.Set) *meters {
 		commitErrors:  set.GetOrCreateCounter("runnel_store_commit_errors_total"),
 		bytes:         set.GetOrCreateCounter("runnel_store_bytes_total"),
 		damaged:       set.GetOrCreateCounter("runnel_store_blocks_damaged_total"),
-		commitSeconds: set.GetOrCreateHistogram("runnel_store_commit_seconds"),
+		commitSeconds: set.GetOrCreateSummary("runnel_store_commit_seconds"),
 	}
 }
 

@@ -99,8 +99,8 @@ func (l *lines) print(line []byte) error {
 		}
 		v := l.batch.At(0)
 		switch {
-		case l.mode != "raw":
-			l.buf = record.AppendText(l.buf, v, record.Meta{}, record.TextOptions{Terminal: l.terminal, Colour: l.colour})
+		case l.mode != "raw": // escaped into a pipe too: `less -R` ends at a terminal, and a record is one line
+			l.buf = record.AppendText(l.buf, v, record.Meta{}, record.TextOptions{Terminal: true, Colour: l.colour})
 		case l.terminal:
 			l.buf = appendVisible(l.buf, v.Message())
 		default:

@@ -12,7 +12,8 @@ import (
 // tailCmd prints records as they are stored.
 type tailCmd struct {
 	selection
-	N int `short:"n" name:"last" default:"0" help:"Begin with this many that are stored already."`
+	N    int   `short:"n" name:"last" default:"0" help:"Begin with this many that are stored already."`
+	From value `placeholder:"TIME" help:"Of those, only from this time on: 2026-11-22T10:00:00Z, seconds since 1970, or -15m."`
 }
 
 func (c tailCmd) Run(g *globals) error {
@@ -26,6 +27,7 @@ func (c tailCmd) Run(g *globals) error {
 	ctx, stop := interruptible()
 	defer stop()
 	p := c.params()
+	set(p, "from", string(c.From))
 	if c.N > 0 {
 		p.Set("n", strconv.Itoa(c.N))
 	}
