@@ -41,7 +41,7 @@ var buildOnce = sync.OnceValues(func() (dir string, err error) {
 			cmd.Env = append(cmd.Env, "GOOS=wasip1", "GOARCH=wasm")
 		}
 		if text, err := cmd.CombinedOutput(); err != nil {
-			return "", fmt.Errorf("%s: %w\n%s", cmd, err, text)
+			return dir, fmt.Errorf("%s: %w\n%s", cmd, err, text)
 		}
 	}
 	return dir, nil
@@ -49,9 +49,8 @@ var buildOnce = sync.OnceValues(func() (dir string, err error) {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if dir, err := buildOnce(); err == nil {
-		os.RemoveAll(dir)
-	}
+	dir, _ := buildOnce() // a failure has been told by the test
+	os.RemoveAll(dir)
 	os.Exit(code)
 }
 
