@@ -25,10 +25,48 @@ func (b *Batch) AppendRouted(v View, stream string) error {
 // It is Decode, Attrs.Set and Append without taking the record apart: most
 // guests change a record in just this way.
 func (b *Batch) AppendExtended(v View, stream, attrs []byte, n int) error {
-	if stream == nil {
-		stream = v.Stream()
+	if stream != nil {
+		return b.appendPatched(v, stream, attrs, n)
 	}
-	return b.appendPatched(v, stream, attrs, n)
+	size := len(v) + len(attrs)
+	if v.short(atAttrCount)+n > MaxField {
+		return ErrFieldTooLong
+	}
+	if size > MaxSize {
+		return ErrTooLarge
+	}
+	if !b.fits(size) {
+		return ErrBatchFull
+	}
+	b.start()
+	h := b.grow(size)
+	copy(h, v)
+	copy(h[len(v):], attrs)
+	b.count(h, size, len(attrs), n)
+	return nil
+}
+
+// HasAttr reports whether the record has an attribute of that name.
+func (v View) HasAttr(key []byte) bool {
+	for at := len(v) - v.long(atAttrs); at < len(v); {
+		h := binary.LittleEndian.Uint64(v[at:])
+		value := at + attrHeader + int(uint16(h>>16))
+		if int(uint16(h>>16)) == len(key) && string(v[at+attrHeader:value]) == string(key) {
+			return true
+		}
+		at = value + int(h>>32)
+	}
+	return false
+}
+
+// count writes the sizes into h, a copied record that n attributes of so many
+// bytes were added to, and ends it.
+func (b *Batch) count(h []byte, size, bytes, n int) {
+	v := View(h)
+	binary.LittleEndian.PutUint32(h[atSize:], uint32(size))
+	binary.LittleEndian.PutUint16(h[atAttrCount:], uint16(v.short(atAttrCount)+n))
+	binary.LittleEndian.PutUint32(h[atAttrs:], uint32(v.long(atAttrs)+bytes))
+	b.ends = append(b.ends, uint32(len(b.buf)))
 }
 
 // appendPatched copies v with another stream and with n more attributes.
@@ -52,10 +90,7 @@ func (b *Batch) appendPatched(v View, stream, attrs []byte, n int) error {
 	b.buf = append(b.buf, v[at+was:]...)
 	b.buf = append(b.buf, attrs...)
 	h := b.buf[from:]
-	binary.LittleEndian.PutUint32(h[atSize:], uint32(size))
 	binary.LittleEndian.PutUint16(h[atStream:], uint16(len(stream)))
-	binary.LittleEndian.PutUint16(h[atAttrCount:], uint16(v.short(atAttrCount)+n))
-	binary.LittleEndian.PutUint32(h[atAttrs:], uint32(v.long(atAttrs)+len(attrs)))
-	b.ends = append(b.ends, uint32(len(b.buf)))
+	b.count(h, size, len(attrs), n)
 	return nil
 }

@@ -47,3 +47,21 @@ func TestAppendExtendedIsDecodeSetAppend(t *testing.T) {
 		t.Errorf("got %v and %d records, want %v and none", err, small.Len(), ErrFieldTooLong)
 	}
 }
+
+func TestHasAttrIsAttr(t *testing.T) {
+	var b Batch
+	var r Record
+	r.Reset()
+	r.Attrs.SetInt("status", 200)
+	r.Attrs.SetString("", "no name")
+	r.Attrs.SetString("path", "")
+	if err := b.Append(&r); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"status", "", "path", "pat", "paths", "no name"} {
+		_, want := b.At(0).Attr(key)
+		if got := b.At(0).HasAttr([]byte(key)); got != want {
+			t.Errorf("%q: got %v, want %v", key, got, want)
+		}
+	}
+}

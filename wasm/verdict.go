@@ -185,7 +185,9 @@ func (a *applier) verdict(index int, kind byte, p []byte) error {
 	if index < a.kept {
 		return badOutput("a verdict on record %d after its EMIT; EMIT comes last", index)
 	}
-	a.keepUntil(index)
+	if a.kept < index {
+		a.keepUntil(index)
+	}
 	a.kept = index + 1
 	v := a.source.At(index)
 	switch kind {
@@ -217,6 +219,9 @@ func (a *applier) verdict(index int, kind byte, p []byte) error {
 
 // patch applies the operations of a PATCH in order.
 func (a *applier) patch(index int, v record.View, p []byte) error {
+	if addsOne(v, p) {
+		return a.extend(index, v, p, 1, nil)
+	}
 	if attrs, n, stream, ok := additions(v, p); ok {
 		return a.extend(index, v, attrs, n, stream)
 	}
@@ -245,6 +250,17 @@ func (a *applier) patch(index int, v record.View, p []byte) error {
 	return a.patched(index, v, refused)
 }
 
+// addsOne reports whether a PATCH does no more than add a text the record does
+// not have: the commonest case of additions.
+func addsOne(v record.View, p []byte) bool {
+	if len(p) < opHeader {
+		return false
+	}
+	h := binary.LittleEndian.Uint64(p)
+	key := opHeader + uint64(uint16(h>>16))
+	return uint16(h) == uint16(record.String) && key+h>>32 == uint64(len(p)) && !v.HasAttr(p[opHeader:key])
+}
+
 // additions reports whether a PATCH does no more than add attributes the record
 // does not have, one after another, and send it to a stream: what most do, and
 // what AppendExtended does without taking the record apart. The operations that
@@ -266,7 +282,7 @@ func additions(v record.View, p []byte) (attrs []byte, n int, stream []byte, ok 
 			stream = op[opHeader:end:end]
 		case code == byte(record.String) && n < len(keys) && stream == nil:
 			key := op[opHeader : opHeader+keyLen]
-			if _, has := v.Attr(unsafe.String(unsafe.SliceData(key), len(key))); has {
+			if v.HasAttr(key) {
 				return nil, 0, nil, false
 			}
 			for _, other := range keys[:n] {
