@@ -45,7 +45,7 @@ func (b *Batch) Next() *Record {
 	if b.i == b.n {
 		return nil
 	}
-	current.p, current.index = b.at, uint32(b.i)
+	current.point(b.at, uint32(b.i))
 	b.i++
 	return &current
 }
@@ -70,18 +70,14 @@ func process(batch unsafe.Pointer) bool {
 	}
 	r := &current
 	for i := range n {
-		r.p, r.index = first, i
+		r.point(first, i)
 		handler(r)
-		if r.open != 0 {
-			if out.emit.open || len(out.emits) > 0 {
-				r.settle()
-			} else {
-				store32(pointerTo(out.buf), uintptr(r.open), uint32(len(out.buf)-r.open))
-				out.count++
-				r.open = 0
-			}
-		} else if out.emit.open || len(out.emits) > 0 {
+		if out.emit.open || len(out.emits) > 0 {
 			r.settle()
+		} else if r.open != 0 {
+			store32(pointerTo(out.buf), uintptr(r.open), uint32(len(out.buf)-r.open))
+			out.count++
+			r.open = 0
 		}
 		first = unsafe.Add(first, uintptr(load32(first, recSize)))
 	}

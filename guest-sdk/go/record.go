@@ -71,6 +71,7 @@ const (
 // record as it came: a Set is not seen by a later read.
 type Record struct {
 	p     unsafe.Pointer // the encoded record
+	after uint32         // where its structured data begins
 	index uint32
 	open  int  // where this record's verdict begins in the output; 0: none yet
 	kind  byte // of that verdict
@@ -128,21 +129,23 @@ func (r *Record) field(at uintptr) []byte {
 	return bytesAt(r.p, from, load16(r.p, at))
 }
 
-// afterFields returns where the structured data begins: the header and nine
-// lengths, eight of them added in pairs of lanes.
-func (r *Record) afterFields() uint32 {
+// point makes r the record at p. It finds where the structured data begins, for
+// most guests read what comes after it: the header and nine lengths, eight of
+// them added in pairs of lanes.
+func (r *Record) point(p unsafe.Pointer, index uint32) {
 	const lanes = 0x0000ffff0000ffff
-	a, b := load64(r.p, recHost), load64(r.p, recStream)
+	a, b := load64(p, recHost), load64(p, recStream)
 	sum := a&lanes + a>>16&lanes + b&lanes + b>>16&lanes
-	return recHeader + uint32(sum) + uint32(sum>>32) + load16(r.p, recOrigin)
+	r.p, r.index = p, index
+	r.after = recHeader + uint32(sum) + uint32(sum>>32) + load16(p, recOrigin)
 }
 
 // SD returns the STRUCTURED-DATA as it came, brackets and escapes included; empty if absent.
-func (r *Record) SD() []byte { return bytesAt(r.p, r.afterFields(), load32(r.p, recSD)) }
+func (r *Record) SD() []byte { return bytesAt(r.p, r.after, load32(r.p, recSD)) }
 
 // Message returns the text, byte for byte. It need not be UTF-8.
 func (r *Record) Message() []byte {
-	return bytesAt(r.p, r.afterFields()+load32(r.p, recSD), load32(r.p, recMessage))
+	return bytesAt(r.p, r.after+load32(r.p, recSD), load32(r.p, recMessage))
 }
 
 // Kind is the type of an attribute's value (ABI §3.4).

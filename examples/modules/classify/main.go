@@ -33,36 +33,47 @@ func classify(r *runnel.Record) {
 		r.Drop("debug")
 		return
 	}
-	message := r.Message()
-	r.Set("class", class(r.App(), message))
-	if options.redact && redactable(message) {
-		redact(r.MessageSpace(len(message)), message)
+	r.Add(class(r.App(), r.Message()))
+	if options.redact {
+		redact(r)
 	}
 	if severity <= runnel.Err && options.errors != "" {
 		r.Route(options.errors)
 	}
 }
 
+// The classes, made once: adding one to a record is then a copy.
+var (
+	auth         = runnel.NewText("class", "auth")
+	kernel       = runnel.NewText("class", "kernel")
+	schedule     = runnel.NewText("class", "schedule")
+	web          = runnel.NewText("class", "web")
+	empty        = runnel.NewText("class", "empty")
+	json         = runnel.NewText("class", "json")
+	continuation = runnel.NewText("class", "continuation")
+	plain        = runnel.NewText("class", "text")
+)
+
 // class says what a record is about, from who wrote it and how it begins.
-func class(app, message []byte) string {
+func class(app, message []byte) *runnel.Text {
 	switch string(app) {
 	case "sshd", "sudo", "su", "login":
-		return "auth"
+		return auth
 	case "kernel":
-		return "kernel"
+		return kernel
 	case "cron", "CRON", "crond", "anacron":
-		return "schedule"
+		return schedule
 	case "nginx", "apache2", "httpd", "haproxy", "caddy":
-		return "web"
+		return web
 	}
 	if len(message) == 0 {
-		return "empty"
+		return empty
 	}
 	switch message[0] {
 	case '{':
-		return "json"
+		return json
 	case ' ', '\t':
-		return "continuation"
+		return continuation
 	}
-	return "text"
+	return plain
 }

@@ -14,7 +14,7 @@ func TestRedact(t *testing.T) {
 	f := func(message, want string) {
 		t.Helper()
 		space := make([]byte, len(message))
-		redact(space, []byte(message))
+		cover(space, []byte(message))
 		if string(space) != want {
 			t.Errorf("%s:\ngot  %s\nwant %s", message, space, want)
 		}
@@ -53,6 +53,40 @@ func run(t *testing.T, config string, severity uint8, app, message string) []byt
 		t.Fatalf("config %s refused: %v", config, s.Lines)
 	}
 	return s.Verdicts
+}
+
+// TestRedactAttributes: what parse: json or logfmt made of a message does not
+// hold what was hidden in the message itself.
+func TestRedactAttributes(t *testing.T) {
+	f := func(set func(a *record.Attrs), want ...string) {
+		t.Helper()
+		var b record.Batch
+		var r record.Record
+		r.Reset()
+		r.Message = []byte("x")
+		set(&r.Attrs)
+		if err := b.Append(&r); err != nil {
+			t.Fatal(err)
+		}
+		s := runnel.Simulate(`{"redact":true}`, 0, b.Bytes())
+		for _, text := range want {
+			if !bytes.Contains(s.Verdicts, []byte(text)) {
+				t.Errorf("got %q, want %q in it", s.Verdicts, text)
+			}
+		}
+		if len(want) == 0 && bytes.ContainsAny(s.Verdicts, "*9") {
+			t.Errorf("got %q, want it as it was", s.Verdicts)
+		}
+	}
+	f(func(a *record.Attrs) { a.SetString("card", "4111 1111 1111 1111") }, "card***************1111")
+	f(func(a *record.Attrs) { a.SetString("q", "a token=abc") }, "qa token=***")
+	f(func(a *record.Attrs) { a.Set("raw", record.Bytes, []byte("4111111111111111\xff")) }, "raw************1111\xff")
+	f(func(a *record.Attrs) { a.SetInt("card", 4111111111111111) }, "card************1111")
+	f(func(a *record.Attrs) { a.SetInt("order", 4111111111111112) })
+	f(func(a *record.Attrs) { a.SetInt("status", 200); a.SetString("path", "/cart") })
+	f(func(a *record.Attrs) { a.SetString("Password", "x"); a.SetInt("api_key", 1) }, "Password********", "api_key********")
+	f(func(a *record.Attrs) { a.Set("pay", record.JSON, []byte(`{"a":4111111111111111,"b":"4111111111111111 \\" 1"}`)) },
+		`pay{"a":9999999999991111,"b":"************1111 \\" 1"}`)
 }
 
 func TestClassify(t *testing.T) {

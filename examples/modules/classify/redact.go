@@ -1,27 +1,96 @@
 package main
 
+import (
+	"strconv"
+
+	runnel "github.com/runnel-log/runnel/guest-sdk/go"
+)
+
 // secret is a part of a message that nobody should read.
 type secret struct{ from, to int }
 
-// redactable reports whether the message holds a secret.
-func redactable(message []byte) bool {
-	_, ok := next(message, 0)
+// redact hides the secrets in the record's message and in its texts, which may
+// hold parts of the message again after it was parsed.
+func redact(r *runnel.Record) {
+	if message := r.Message(); redactable(message) {
+		cover(r.MessageSpace(len(message)), message)
+	}
+	for key, value := range r.Attrs {
+		redactAttr(r, key, value)
+	}
+}
+
+// redactAttr hides the secrets in an attribute. One named like a secret, as what
+// was parsed from password=x, is one as a whole.
+func redactAttr(r *runnel.Record, key []byte, value runnel.Value) {
+	if secretKey(key) {
+		r.Set(string(key), "********")
+		return
+	}
+	switch value.Kind {
+	case runnel.String, runnel.Bytes:
+		if redactable(value.Data) {
+			cover(r.AttrSpace(string(key), value.Kind, len(value.Data)), value.Data)
+		}
+	case runnel.JSON:
+		if redactable(value.Data) {
+			space := r.AttrSpace(string(key), value.Kind, len(value.Data))
+			cover(space, value.Data)
+			keepNumbers(space)
+		}
+	case runnel.Int:
+		if value.Int() >= 1e12 {
+			redactInt(r, key, value.Int())
+		}
+	}
+}
+
+func redactInt(r *runnel.Record, key []byte, n int64) {
+	if number := strconv.AppendInt(nil, n, 10); redactable(number) {
+		stars(number[:len(number)-4])
+		r.Set(string(key), string(number))
+	}
+}
+
+// keepNumbers puts nines in place of the asterisks of a number in JSON: it would
+// be none any more.
+func keepNumbers(json []byte) {
+	quoted := false
+	for i := 0; i < len(json); i++ {
+		switch c := json[i]; {
+		case c == '\\' && quoted:
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == '*' && !quoted:
+			json[i] = '9'
+		}
+	}
+}
+
+// redactable reports whether a text holds a secret.
+func redactable(text []byte) bool {
+	_, ok := next(text, 0)
 	return ok
 }
 
-// redact copies message to space, of the same length, with asterisks in place
+// cover copies text to space, of the same length, with asterisks in place
 // of every secret: lengths and offsets stay, so that nothing else moves.
-func redact(space, message []byte) {
-	copy(space, message)
+func cover(space, text []byte) {
+	copy(space, text)
 	for at := 0; ; {
-		s, ok := next(message, at)
+		s, ok := next(text, at)
 		if !ok {
 			return
 		}
-		for i := s.from; i < s.to; i++ {
-			space[i] = '*'
-		}
+		stars(space[s.from:s.to])
 		at = s.to
+	}
+}
+
+func stars(b []byte) {
+	for i := range b {
+		b[i] = '*'
 	}
 }
 
@@ -146,12 +215,25 @@ func word(message []byte, i int) int {
 
 // secretKey reports whether before ends with a word that names a secret.
 func secretKey(before []byte) bool {
-	for _, name := range [...]string{"token", "password", "passwd", "secret", "api_key", "apikey"} {
-		if at := len(before) - len(name); at >= 0 && equalFold(before[at:], name) {
-			return true
-		}
+	if len(before) == 0 {
+		return false
+	}
+	switch before[len(before)-1] | 0x20 {
+	case 'n':
+		return endsWith(before, "token")
+	case 'd':
+		return endsWith(before, "password") || endsWith(before, "passwd")
+	case 't':
+		return endsWith(before, "secret")
+	case 'y':
+		return endsWith(before, "api_key") || endsWith(before, "apikey")
 	}
 	return false
+}
+
+func endsWith(text []byte, name string) bool {
+	at := len(text) - len(name)
+	return at >= 0 && equalFold(text[at:], name)
 }
 
 // equalFold compares ASCII letters without case; name is in lower case.
