@@ -36,6 +36,7 @@ type Listener struct {
 	URL         string // as configured, with the port that was really taken
 	Connections int    // open now; 0 for datagrams
 	KernelDrops uint64 // datagrams the kernel dropped for want of buffer, since start
+	LastError   string // what went wrong there last; empty if nothing has
 }
 
 // Emit takes a batch over: the caller must not touch it again, whatever is

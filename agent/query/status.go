@@ -69,7 +69,6 @@ type InputStatus struct {
 	Truncated uint64           `json:"truncated"`
 	Dropped   uint64           `json:"dropped"` // by the input itself, for want of room
 	Errors    uint64           `json:"errors"`
-	LastError string           `json:"last_error,omitempty"`
 	Rate      float64          `json:"rate"`
 }
 
@@ -78,6 +77,7 @@ type ListenerStatus struct {
 	URL         string `json:"url"`
 	Connections int    `json:"connections"`
 	KernelDrops uint64 `json:"kernel_drops"`
+	LastError   string `json:"last_error,omitempty"`
 }
 
 // PipelineStatus is one pipeline's part of the ledger: received + emitted =

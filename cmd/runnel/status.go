@@ -153,8 +153,10 @@ func forwarderTable(st query.Status) table {
 func troubleTable(st query.Status, now time.Time) table {
 	t := table{title: "LAST ERRORS", head: []string{"PART", "AGO", "ERROR"}}
 	for _, in := range st.Inputs {
-		if in.LastError != "" {
-			t.add("input "+in.Name, "-", in.LastError)
+		for _, l := range in.Listeners {
+			if l.LastError != "" {
+				t.add("input "+in.Name, "-", l.URL+": "+l.LastError)
+			}
 		}
 	}
 	for _, m := range st.Modules {

@@ -235,9 +235,9 @@ func (in *Input) Status() []inputs.Listener {
 	for _, at := range in.order {
 		switch at := at.(type) {
 		case *stream:
-			all = append(all, inputs.Listener{URL: at.url, Connections: int(at.open.Load())})
+			all = append(all, inputs.Listener{URL: at.url, Connections: int(at.open.Load()), LastError: in.events.last.of(at.url)})
 		case *packets:
-			all = append(all, inputs.Listener{URL: at.url, KernelDrops: at.drops.Load()})
+			all = append(all, inputs.Listener{URL: at.url, KernelDrops: at.drops.Load(), LastError: in.events.last.of(at.url)})
 		}
 	}
 	return all
