@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"time"
@@ -129,6 +130,7 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 	if a.options.Ready != nil {
 		a.options.Ready(config, url)
 	}
+	debug.FreeOSMemory() // what reading the config and compiling modules left behind; a quiet host may not collect for minutes
 	a.wg.Go(func() { a.runRates(ctx) })
 	a.serveSignals(ctx, reload)
 	a.stop(give, endAPI)

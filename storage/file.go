@@ -40,9 +40,13 @@ const giveBackEvery = 4 << 20
 
 // touch counts n bytes read through the mapping of a file of size bytes.
 func (f *file) touch(n int, size int64) {
-	if f.touched.Add(int64(n)) < giveBackEvery {
-		return
+	if f.touched.Add(int64(n)) >= giveBackEvery {
+		f.giveBack(size)
 	}
+}
+
+// giveBack takes the pages of a file of size bytes out of the process.
+func (f *file) giveBack(size int64) {
 	f.touched.Store(0)
 	// The transaction keeps bbolt from mapping the file anew meanwhile.
 	f.view(func(*bbolt.Tx) error { //nolint:errcheck // a damaged file shows itself to its readers

@@ -91,6 +91,9 @@ func Open(o Options) (*Store, error) {
 		s.closeFiles()
 		return nil, errors.Join(err, dir.release())
 	}
+	for _, g := range s.segments {
+		g.giveBack(g.size.Load())
+	}
 	s.publishGauges()
 	records := uint64(0)
 	for _, st := range s.streams {
@@ -152,6 +155,9 @@ func (s *Store) Close() error {
 	s.intake.signal()
 	close(s.closed)
 	s.done.Wait()
+	s.mu.Lock()
+	s.setGates() // what was dropped since the last commit is to be remembered
+	s.mu.Unlock()
 	err := s.saveCheckpoint()
 	if err != nil {
 		err = fmt.Errorf("write checkpoint: %w", err)
