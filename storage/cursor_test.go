@@ -67,3 +67,18 @@ func TestWaitCursorWaitsForTheDisk(t *testing.T) {
 		t.Errorf("got %v, want the context's error", err)
 	}
 }
+
+func TestDroppedRecordsAreRememberedByTheClose(t *testing.T) {
+	o := Options{Dir: t.TempDir(), Policy: func(string) Policy { return Policy{MaxSize: 4 << 10, OnFull: DropNew} }}
+	s := openStore(t, o)
+	put(t, s, "a", noise(0, 100))
+	s.maintain()
+	put(t, s, "a", noise(100, 50))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, o)
+	if got := info(t, s, "a"); got.Next != 101 || got.Dropped != 50 {
+		t.Errorf("after reopening: next %d, dropped %d; want 101 and 50", got.Next, got.Dropped)
+	}
+}
