@@ -65,7 +65,15 @@ func start(t *testing.T, folder string, env ...string) *example {
 	e := &example{dir: t.TempDir(), api: "127.0.0.1:" + fmt.Sprint(freePort(t)), runnel: filepath.Join(built, "runnel"), port: freePort(t)}
 	e.env = append(append(os.Environ(), "RUNNEL_DATA="+e.dir+"/data", "RUNNEL_API="+e.api, fmt.Sprintf("RUNNEL_PORT=%d", e.port),
 		"RUNNEL_SOCKET="+e.dir+"/docker.sock", "RUNNEL_MODULES="+built, "LOGS="+e.dir), env...)
-	config := filepath.Join(folder, "runnel.yaml")
+	// A copy: where the umask is 002, git makes files that a group may write, and those are refused.
+	text, err := os.ReadFile(filepath.Join(folder, "runnel.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := filepath.Join(e.dir, "runnel.yaml")
+	if err := os.WriteFile(config, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	e.command(t, "check", "-c", config)
 	cmd := exec.Command(e.runnel, "run", "-c", config)
 	cmd.Env = e.env
