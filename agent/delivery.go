@@ -64,6 +64,7 @@ type deliveryCounts struct {
 	name      string
 	delivered atomic.Uint64 // of all streams together
 	retries   *metrics.Counter
+	running   atomic.Pointer[delivery] // that counts here; nil when none does
 
 	mu sync.Mutex
 	// streams by name; guarded by mu.
@@ -90,6 +91,12 @@ func (c *deliveryCounts) of(stream string) *streamCounts {
 		}
 		counts = &streamCounts{counter("delivered"), counter("filtered"), counter("expired"), counter("damaged"), counter("dead")}
 		c.streams[stream] = counts
+		c.set.GetOrCreateGauge(fmt.Sprintf(`runnel_forwarder_pending_records{forwarder=%q,stream=%q}`, c.name, stream), func() float64 {
+			if d := c.running.Load(); d != nil {
+				return float64(d.pending(stream))
+			}
+			return 0
+		})
 	}
 	return counts
 }
@@ -112,7 +119,9 @@ func newDelivery(c ForwarderConfig, f forwarders.Forwarder, store *storage.Store
 // Run delivers until ctx ends, then waits for the acks still open, at most
 // stopGrace and not when hard has ended.
 func (d *delivery) Run(ctx, hard context.Context) error {
+	d.counts.running.Store(d)
 	defer func() {
+		d.counts.running.CompareAndSwap(d, nil)
 		if err := d.forwarder.Close(); err != nil {
 			d.events.closeFailed("forwarder "+d.name, err)
 		}
@@ -445,6 +454,20 @@ func (d *delivery) moveCursor(stream string, to uint64) error {
 		return fmt.Errorf("the cursor was moved, but a restart may undo it: %w", err)
 	}
 	return nil
+}
+
+// pending returns how many records of a stream are still to be delivered.
+func (d *delivery) pending(stream string) uint64 {
+	at, ok := d.position(stream)
+	if !ok {
+		return 0
+	}
+	for _, s := range d.store.Streams() {
+		if s.Name == stream {
+			return s.Next - min(s.Next, max(at, s.First)) // what retention has taken is not to come
+		}
+	}
+	return 0
 }
 
 // covers reports whether the config has this delivery send that stream.

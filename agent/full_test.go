@@ -33,10 +33,10 @@ forwarders: {out: {type: test, from: [app]}}
 				write(t, c, line("%d %x", i, noise))
 			}
 			waitUntil(t, "every line to be accounted for", func() bool { return a.status().Pipelines[0].Received == n })
-			p := a.status().Pipelines[0]
-			dropped := a.metric(`runnel_input_dropped_total{input="in"`)
 			c.Close()
 			a.stop(t)
+			p := a.status().Pipelines[0]
+			dropped := a.metric(`runnel_input_dropped_total{input="in"`)
 			store := openedAfter(t, a.dir)
 			var next, here, refused uint64
 			for _, s := range store.Streams() {

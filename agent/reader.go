@@ -78,6 +78,7 @@ func (r *reader) streams() []string {
 			r.d.setPosition(s.Name, at)
 		}
 		r.at[s.Name] = at
+		r.d.counts.of(s.Name) // its metrics appear before its first record is through
 	}
 	if !started {
 		r.d.store.MoveCursor(r.d.name, startMark, 1)
