@@ -72,7 +72,7 @@ func process(batch unsafe.Pointer) bool {
 	for i := range n {
 		r.point(first, i)
 		handler(r)
-		if out.emit.open || len(out.emits) > 0 {
+		if out.made {
 			r.settle()
 		} else if r.open != 0 {
 			store32(pointerTo(out.buf), uintptr(r.open), uint32(len(out.buf)-r.open))

@@ -49,6 +49,9 @@ func copyText(p unsafe.Pointer, s string) {
 	}
 }
 
+// setLen lengthens b to n bytes, which its capacity holds.
+func setLen(b *[]byte, n int) { *(*int)(unsafe.Add(unsafe.Pointer(b), unsafe.Sizeof(n))) = n }
+
 func put16(b []byte, v uint32) { *(*uint16)(unsafe.Pointer(unsafe.SliceData(b))) = uint16(v) }
 func put32(b []byte, v uint32) { *(*uint32)(unsafe.Pointer(unsafe.SliceData(b))) = v }
 func put64(b []byte, v uint64) { *(*uint64)(unsafe.Pointer(unsafe.SliceData(b))) = v }

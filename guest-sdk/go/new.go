@@ -35,6 +35,7 @@ func (r *Record) Replace() *New {
 func (r *Record) fresh(kind byte) *New {
 	n := &out.emit
 	n.close()
+	out.made = true
 	*n = New{open: true, kind: kind, at: r.index, severity: Absent, facility: Absent, time: NoTime, attrs: n.attrs[:0]}
 	return n
 }

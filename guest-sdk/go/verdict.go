@@ -1,6 +1,9 @@
 package runnel
 
-import "unsafe"
+import (
+	"math/bits"
+	"unsafe"
+)
 
 // The output of one call (ABI §4) and the codes in it.
 const (
@@ -32,6 +35,7 @@ const (
 type writer struct {
 	buf   []byte // the output; len is what is written
 	emits []byte // EMIT verdicts of the record at hand, which follow its own verdict
+	made  bool   // a record was made for the one at hand: emit is open, or was
 	count uint32
 	emit  New
 }
@@ -67,6 +71,7 @@ func extend(b *[]byte, n int) []byte {
 	return (*b)[at:]
 }
 
+//go:noinline
 func grow(b *[]byte, n int) {
 	bigger := make([]byte, len(*b), 2*n)
 	copy(bigger, *b)
@@ -91,6 +96,7 @@ func (r *Record) begin(kind byte) {
 // settle closes the record's verdict and adds what it emitted.
 func (r *Record) settle() {
 	out.emit.close()
+	out.made = false
 	if r.open != 0 {
 		put32(out.buf[r.open:], uint32(len(out.buf)-r.open))
 		out.count++
@@ -169,48 +175,45 @@ func (r *Record) put(code uint64, key, value string) {
 }
 
 // Text is a text attribute that is made once and added to many records.
-type Text struct{ op []byte } // the operation, in room for whole words
-
-// NewText makes a text attribute for Add. Make it where the guest starts, not
-// for each record.
-func NewText(key, value string) *Text {
-	n := attrHeader + len(key) + len(value)
-	op := make([]byte, n, n+textWords*8)
-	put64(op, uint64(String)|uint64(len(key))<<16|uint64(len(value))<<32)
-	copy(op[attrHeader:], key)
-	copy(op[attrHeader+len(key):], value)
-	return &Text{op}
+type Text struct {
+	words      [textWords]uint64 // the operation, if it is that short
+	size       int
+	key, value string
 }
 
 // textWords is how many words Add copies without looking at how many it needs.
 const textWords = 4
 
-// Add sets an attribute made with NewText: what Set does, for half the price.
+// NewText makes a text attribute for Add. Make it where the guest starts, not
+// for each record.
+func NewText(key, value string) *Text {
+	t := &Text{size: attrHeader + len(key) + len(value), key: key, value: value}
+	if t.size <= 8*textWords {
+		p := unsafe.Pointer(&t.words)
+		store64(p, 0, uint64(String)|uint64(len(key))<<16|uint64(len(value))<<32)
+		copyText(unsafe.Add(p, attrHeader), key)
+		copyText(unsafe.Add(p, attrHeader+len(key)), value)
+	}
+	return t
+}
+
+// Add sets an attribute made with NewText: what Set does, for half the price
+// if it is short and the first thing said of the record.
 func (r *Record) Add(t *Text) {
-	at, n := len(out.buf), len(t.op)
-	if at+verdHeader+n+8*textWords > cap(out.buf) {
-		grow(&out.buf, at+verdHeader+n+8*textWords)
-	}
-	p := pointerTo(out.buf)
-	if r.open == 0 {
-		r.open, r.kind = at, kindPatch
-		store32(p, uintptr(at)+4, r.index)
-		store32(p, uintptr(at)+8, kindPatch)
-		at += verdHeader
-	} else if r.kind != kindPatch {
-		return // as in put
-	}
-	if n > 8*textWords {
-		out.buf = append(out.buf[:at], t.op...)
+	at := len(out.buf)
+	room := cap(out.buf) - at - verdHeader - 8*textWords
+	if r.open|(room|(8*textWords-t.size))>>(bits.UintSize-1) != 0 { // one jump: each is a dispatch in what Go makes of it
+		r.put(uint64(String), t.key, t.value)
 		return
 	}
-	p = unsafe.Add(p, at)
-	from := pointerTo(t.op)
-	store64(p, 0, load64(from, 0))
-	store64(p, 8, load64(from, 8))
-	store64(p, 16, load64(from, 16))
-	store64(p, 24, load64(from, 24))
-	out.buf = out.buf[:at+n]
+	p := unsafe.Add(pointerTo(out.buf), at)
+	store64(p, 4, uint64(r.index)|kindPatch<<32)
+	store64(p, verdHeader, t.words[0])
+	store64(p, verdHeader+8, t.words[1])
+	store64(p, verdHeader+16, t.words[2])
+	store64(p, verdHeader+24, t.words[3])
+	r.open, r.kind = at, kindPatch
+	setLen(&out.buf, at+verdHeader+t.size)
 }
 
 // SetBytes sets an attribute to a text given as bytes.

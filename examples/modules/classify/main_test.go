@@ -85,7 +85,9 @@ func TestRedactAttributes(t *testing.T) {
 	f(func(a *record.Attrs) { a.SetInt("order", 4111111111111112) })
 	f(func(a *record.Attrs) { a.SetInt("status", 200); a.SetString("path", "/cart") })
 	f(func(a *record.Attrs) { a.SetString("Password", "x"); a.SetInt("api_key", 1) }, "Password********", "api_key********")
-	f(func(a *record.Attrs) { a.Set("pay", record.JSON, []byte(`{"a":4111111111111111,"b":"4111111111111111 \\" 1"}`)) },
+	f(func(a *record.Attrs) {
+		a.Set("pay", record.JSON, []byte(`{"a":4111111111111111,"b":"4111111111111111 \\" 1"}`))
+	},
 		`pay{"a":9999999999991111,"b":"************1111 \\" 1"}`)
 }
 
