@@ -190,6 +190,13 @@ func (a *applier) verdict(index int, kind byte, p []byte) error {
 	}
 	a.kept = index + 1
 	v := a.source.At(index)
+	if kind == kindPatch && addsOne(v, p) {
+		if err := a.out.Batch.AppendExtended(v, nil, p, 1); err != nil {
+			return badOutput("record %d as patched: %v", index, err)
+		}
+		a.out.Patched++
+		return nil
+	}
 	switch kind {
 	case kindDrop, kindRoute, kindFail:
 		if len(p) > maxText {
@@ -219,9 +226,6 @@ func (a *applier) verdict(index int, kind byte, p []byte) error {
 
 // patch applies the operations of a PATCH in order.
 func (a *applier) patch(index int, v record.View, p []byte) error {
-	if addsOne(v, p) {
-		return a.extend(index, v, p, 1, nil)
-	}
 	if attrs, n, stream, ok := additions(v, p); ok {
 		return a.extend(index, v, attrs, n, stream)
 	}
