@@ -143,7 +143,7 @@ func TestEveryRecordIsAccountedFor(t *testing.T) {
 	seeds := []uint64{*deliverySeed}
 	if *deliverySeed == 0 {
 		seeds = seeds[:0]
-		for range 12 {
+		for range 6 {
 			seeds = append(seeds, rand.Uint64N(1<<32)+1)
 		}
 	}
@@ -321,7 +321,9 @@ func (w *account) check() {
 			}
 		}
 		total := w.totals[stream]
-		if total["dead"] != wantDead || missing > total["expired"] || total["damaged"] != 0 {
+		// A record that was buried and then, after a restart that came before the
+		// cursor had passed it, taken by retention counts as expired.
+		if total["dead"] > wantDead || wantDead > total["dead"]+total["expired"] || missing > total["expired"] || total["damaged"] != 0 {
 			w.t.Errorf("stream %s: %d dead and %d missing; the counters say %v", stream, wantDead, missing, total)
 		}
 		if stream == "keep" && total["expired"] != 0 {
