@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml"
@@ -49,7 +50,7 @@ func ParseFile(path string) (*Node, Problems) {
 		return whole("cannot be read: %v", err)
 	case info.IsDir():
 		return whole("is a folder; name the file in it")
-	case info.Mode().IsRegular() && info.Mode().Perm()&0o022 != 0:
+	case info.Mode().IsRegular() && othersMayWrite(info):
 		return whole("mode %#o lets others change it; chmod go-w %s", info.Mode().Perm(), path)
 	}
 	src, err := io.ReadAll(io.LimitReader(f, maxFile+1))
@@ -61,6 +62,20 @@ func ParseFile(path string) (*Node, Problems) {
 		dir = filepath.Dir(path)
 	}
 	return parse(path, dir, src, os.LookupEnv)
+}
+
+// othersMayWrite reports whether somebody else may change the file. A group of
+// the user's own is nobody else: many systems give each user one, and make new
+// files writable to it (umask 002).
+func othersMayWrite(info os.FileInfo) bool {
+	mode := info.Mode().Perm()
+	if mode&0o020 != 0 {
+		s, ok := info.Sys().(*syscall.Stat_t)
+		if !ok || int(s.Uid) != os.Geteuid() || s.Gid != s.Uid {
+			return true
+		}
+	}
+	return mode&0o002 != 0
 }
 
 // Parse reads src as ParseFile reads a file; name is what problems call it, and
