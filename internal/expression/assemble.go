@@ -53,6 +53,11 @@ func (a *assembler) call(at ast.Node, name string, f func(args ...any) (any, err
 	if a.loop {
 		name, f, args = name+" in a loop", charged(f), append(args, a.record())
 	}
+	return a.bare(at, name, f, args...)
+}
+
+// bare is call for a name that is the VM's already.
+func (a *assembler) bare(at ast.Node, name string, f func(args ...any) (any, error), args ...ast.Node) ast.Node {
 	a.config.Functions[name] = &builtin.Function{Name: name, Func: f}
 	n := &ast.CallNode{Callee: &ast.IdentifierNode{Value: name}, Arguments: args}
 	n.SetLocation(at.Location())
@@ -214,8 +219,10 @@ func sign(op string, v any) any {
 	return arithmetic("-", 0, v)
 }
 
+// function is a call that pays wherever it stands: it may read and make as much
+// as a record holds, and an expression may name hundreds of them.
 func (a *assembler) function(n ast.Node, name string, args []ast.Node) ast.Node {
-	return a.call(n, name, functionNamed(name).safely, a.nodes(args)...)
+	return a.bare(n, "$"+name, charged(functionNamed(name).safely), append(a.nodes(args), a.record())...)
 }
 
 // builtin keeps expr's own loops for any(…) and its like, over what is a list for certain.

@@ -2,8 +2,8 @@ package expression
 
 import "errors"
 
-// maxWork bounds what the loops of one evaluation do, in bytes read, and a
-// multiple of those made: any(attrs.tags, message contains #) would otherwise take time by the square
+// maxWork bounds what the functions and loops of one evaluation do, in bytes read,
+// and a multiple of those made: any(attrs.tags, message contains #) would otherwise take time by the square
 // of a record's size, which its sender decides. It is some 0.1 s; the outcome is nil beyond it.
 const maxWork = 256 << 20
 

@@ -64,7 +64,7 @@ type Evaluator struct {
 	env     map[string]any
 	view    record.View
 	scope   scope
-	work    int // done by loops in this evaluation
+	work    int // done by functions and loops in this evaluation
 }
 
 // scope is a Context, kept from one record to the next.
