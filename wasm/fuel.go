@@ -215,7 +215,7 @@ func (w *rewriter) code(b []byte, r *reader) ([]byte, error) {
 		return nil, fmt.Errorf("is malformed: it declares %d functions and holds %d", len(w.functions), n)
 	}
 	w.bodies = make([]body, n)
-	w.edits = make([]edit, 0, len(r.p)/24)
+	w.edits, w.turns = make([]edit, 0, len(r.p)/64), make([]turn, 0, len(r.p)/512)
 	for i := range n {
 		raw := r.bytes(int(r.u32()))
 		if r.err != nil {

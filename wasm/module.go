@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -164,14 +165,17 @@ func source(o *Options) ([]byte, error) {
 		return nil, fmt.Errorf("read module: %w", err)
 	}
 	defer f.Close()
-	code, err := io.ReadAll(io.LimitReader(f, maxFile+1))
-	if err != nil {
+	var code bytes.Buffer // with room for all of it, or it would be copied again and again
+	if info, err := f.Stat(); err == nil {
+		code.Grow(int(min(info.Size(), maxFile)) + bytes.MinRead)
+	}
+	if _, err := code.ReadFrom(io.LimitReader(f, maxFile+1)); err != nil {
 		return nil, fmt.Errorf("read module: %w", err)
 	}
-	if len(code) > maxFile {
+	if code.Len() > maxFile {
 		return nil, fmt.Errorf("%s is more than the limit of %d bytes; strip it (go build -ldflags='-s -w', wasm-strip)", o.File, maxFile)
 	}
-	return code, nil
+	return code.Bytes(), nil
 }
 
 // features are those the rewriter knows (ABI §2.4).
