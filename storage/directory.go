@@ -52,7 +52,7 @@ func openDirectory(root string) (*directory, error) {
 // hold takes the lock file and writes this process's id into it.
 func (d *directory) hold() error {
 	name := filepath.Join(d.root, "lock")
-	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (d *directory) saveIdentity(id identity) error {
 // writeWhole replaces a small file so that after a crash it holds either the
 // old text or the new: temporary file, fsync, rename, fsync of the directory.
 func writeWhole(name string, text []byte) error {
-	f, err := os.OpenFile(name+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(name+".tmp", os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
