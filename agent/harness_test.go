@@ -1,7 +1,6 @@
 package agent
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -378,11 +377,4 @@ func warm(t *testing.T) {
 	a.stored(t, "default", 1)
 	c.Close()
 	a.stop(t)
-}
-
-// readLines reads lines until an error and hands each on.
-func readLines(r io.Reader, each func(string)) {
-	for s := bufio.NewScanner(r); s.Scan(); {
-		each(s.Text())
-	}
 }

@@ -196,14 +196,18 @@ func (s *shape) readExports(r *reader) {
 
 // checkABI checks the exports that ABI §2 demands.
 func (s *shape) checkABI() error {
+	_, program := s.exports["_start"]
 	if _, ok := s.exports["runnel_abi_v1"]; !ok {
 		if i := slices.IndexFunc(s.order, func(n string) bool { return strings.HasPrefix(n, "runnel_abi_") }); i >= 0 {
 			return fmt.Errorf("speaks %s; this host speaks runnel_abi_v1; build it with the SDK of this version", s.order[i])
 		}
-		if _, ok := s.exports["_start"]; ok {
+		if program {
 			return fmt.Errorf("is a program, not a reactor: it exports %s but not runnel_abi_v1; build it with -buildmode=c-shared (Go), --no-entry (clang) or crate-type cdylib (Rust), with the SDK", list(s.order))
 		}
 		return fmt.Errorf("is not a runnel module: it exports %s but not runnel_abi_v1; build it with a guest SDK (guest-sdk/ABI.md §2)", list(s.order))
+	}
+	if _, reactor := s.exports["_initialize"]; program && !reactor {
+		return errors.New("is a program, not a reactor: it exports _start; build it with -buildmode=c-shared (Go), --no-entry (clang) or crate-type cdylib (Rust)")
 	}
 	if s.memories != 1 {
 		return fmt.Errorf("has %d memories; a guest has exactly one (ABI §2.1)", s.memories)

@@ -150,6 +150,10 @@ func TestEveryVerdict(t *testing.T) {
 	f("fail no luck", "keep", "fail no luck flags=host_filled|module_failed", "keep", "failed 1: no luck")
 	f("route elsewhere", "keep", "route elsewhere flags=host_filled|module_failed", "keep",
 		`failed 1: routed to "elsewhere", which is no stream of the config`)
+	const misspelt = `failed 1: routed to "errros", which is no stream of the config`
+	f("set class web\nroute errros", "keep",
+		"set class web flags=host_filled|module_failed attrs=old:1:value,status:3:200,class:1:web", "keep", misspelt)
+	f("message hidden\nroute errros", "keep", "hidden flags=host_filled|module_failed", "keep", misspelt)
 }
 
 // TestPoisonIsFoundAlone gives a guest one record in 64 that it cannot survive:

@@ -244,26 +244,37 @@ func (b *bisection) half(in *record.Batch, from, to int, out *Outcome) error {
 	return b.split(in, from, to, out)
 }
 
-// fail applies on_error to one record. scratch may be nil.
+// fail applies on_error to one record as it came. scratch may be nil.
 func (m *Module) fail(v record.View, text string, out *Outcome, scratch *record.Record) {
-	out.Failed++
-	out.LastError = text
-	if m.options.OnError == Drop {
-		out.dropText(reasonFailed, 1)
-		return
-	}
 	if scratch == nil {
 		scratch = new(record.Record)
 	}
 	v.Decode(scratch)
-	scratch.Flags |= record.ModuleFailed
-	to := out.Batch
-	if m.options.OnError == DeadLetter {
-		to = out.dead()
-	}
-	if err := to.Append(scratch); err != nil {
+	if err := m.failed(scratch, text, out); err != nil {
 		panic("bug: a record that was decoded cannot be encoded: " + err.Error())
 	}
+}
+
+// failed applies on_error to a record, as the guest left it. It returns an error
+// if r cannot be encoded.
+func (m *Module) failed(r *record.Record, text string, out *Outcome) error {
+	to := out.Batch
+	switch m.options.OnError {
+	case Drop:
+		out.dropText(reasonFailed, 1)
+		to = nil
+	case DeadLetter:
+		to = out.dead()
+	}
+	if to != nil {
+		r.Flags |= record.ModuleFailed
+		if err := to.Append(r); err != nil {
+			return err
+		}
+	}
+	out.Failed++
+	out.LastError = text
+	return nil
 }
 
 // bypass applies on_error to records the guest was not asked about.

@@ -60,6 +60,7 @@ func TestRefusedModules(t *testing.T) {
 	f(assembly{without: "runnel_process"}.bytes(), ` speaks runnel_abi_v1 but does not export runnel_process; it exports "memory", "runnel_abi_v1", "runnel_alloc", "runnel_init" (ABI §2.1)`)
 	f(assembly{without: "memory"}.bytes(), ` does not export its memory as "memory" (ABI §2.1)`)
 	f(assembly{rename: map[string]string{"runnel_process": "other"}, also: map[string]uint32{"runnel_process": 2}}.bytes(), " exports runnel_process, but not as a function (i32, i32) → i64 (ABI §2.1)")
+	f(assembly{also: map[string]uint32{"_start": 1}}.bytes(), " is a program, not a reactor: it exports _start; build it with -buildmode=c-shared (Go), --no-entry (clang) or crate-type cdylib (Rust)")
 	f(assembly{also: map[string]uint32{"_initialize": 1}}.bytes(), " exports _initialize, but not as a function () → () (ABI §2.1)")
 
 	f(assembly{imports: [][2]string{{"env", "puts"}}}.bytes(), ` imports env.puts: a function was declared but not linked; a guest may import from "runnel" and "wasi_snapshot_preview1" only`)

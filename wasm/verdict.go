@@ -226,7 +226,7 @@ func (a *applier) verdict(index int, kind byte, p []byte) error {
 
 // patch applies the operations of a PATCH in order.
 func (a *applier) patch(index int, v record.View, p []byte) error {
-	if attrs, n, stream, ok := additions(v, p); ok {
+	if attrs, n, stream, ok := additions(v, p); ok && (stream == nil || a.known(stream)) {
 		return a.extend(index, v, attrs, n, stream)
 	}
 	v.Decode(&a.rec)
@@ -307,10 +307,6 @@ func additions(v record.View, p []byte) (attrs []byte, n int, stream []byte, ok 
 
 // extend appends the record with n attributes more, in another stream if one is named.
 func (a *applier) extend(index int, v record.View, attrs []byte, n int, stream []byte) error {
-	if stream != nil && !a.known(stream) {
-		a.fail(v, unknownStream(stream))
-		return nil
-	}
 	if err := a.out.Batch.AppendExtended(v, stream, attrs, n); err != nil {
 		return badOutput("record %d as patched: %v", index, err)
 	}
@@ -321,10 +317,13 @@ func (a *applier) extend(index int, v record.View, attrs []byte, n int, stream [
 	return nil
 }
 
-// patched appends the changed record, or fails it for the reason given.
+// patched appends the changed record, or fails it for the reason given; it then
+// keeps its other changes, or a misspelt stream would undo a redaction.
 func (a *applier) patched(index int, v record.View, refused string) error {
 	if refused != "" {
-		a.fail(v, refused)
+		if err := a.in.module.failed(&a.rec, refused, a.out); err != nil {
+			return badOutput("record %d as patched: %v", index, err)
+		}
 		return nil
 	}
 	if err := a.out.Batch.Append(&a.rec); err != nil {
@@ -473,7 +472,10 @@ func (a *applier) replace(index int, v record.View, p []byte) error {
 	}
 	if len(a.made.Stream) > 0 {
 		if text := a.route(&a.made, a.made.Stream); text != "" {
-			a.fail(v, text)
+			a.made.Stream = v.Stream()
+			if err := a.in.module.failed(&a.made, text, a.out); err != nil {
+				return badOutput("record %d as replaced: %v", index, err)
+			}
 			return nil
 		}
 		if string(a.made.Stream) != string(v.Stream()) {
