@@ -1,0 +1,52 @@
+package agent
+
+import (
+	"fmt"
+	"sync"
+	"sync/atomic"
+
+	"github.com/VictoriaMetrics/metrics"
+)
+
+// deliveryCounts outlive a reload.
+type deliveryCounts struct {
+	set       *metrics.Set
+	name      string
+	delivered atomic.Uint64 // of all streams together
+	retries   *metrics.Counter
+	running   atomic.Pointer[delivery] // that counts here; nil when none does
+
+	mu sync.Mutex
+	// streams by name; guarded by mu.
+	streams map[string]*streamCounts
+}
+
+// streamCounts are one forwarder's part of the ledger for one stream: what was
+// stored is delivered, filtered, expired, damaged, dead or still pending. They
+// move with the cursor, and only then, so that nothing is counted twice.
+type streamCounts struct{ delivered, filtered, expired, damaged, dead *metrics.Counter }
+
+func newDeliveryCounts(set *metrics.Set, name string) *deliveryCounts {
+	return &deliveryCounts{set: set, name: name, streams: make(map[string]*streamCounts),
+		retries: set.GetOrCreateCounter(fmt.Sprintf(`runnel_forwarder_retries_total{forwarder=%q}`, name))}
+}
+
+func (c *deliveryCounts) of(stream string) *streamCounts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := c.streams[stream]
+	if counts == nil {
+		counter := func(what string) *metrics.Counter {
+			return c.set.GetOrCreateCounter(fmt.Sprintf(`runnel_forwarder_%s_records_total{forwarder=%q,stream=%q}`, what, c.name, stream))
+		}
+		counts = &streamCounts{counter("delivered"), counter("filtered"), counter("expired"), counter("damaged"), counter("dead")}
+		c.streams[stream] = counts
+		c.set.GetOrCreateGauge(fmt.Sprintf(`runnel_forwarder_pending_records{forwarder=%q,stream=%q}`, c.name, stream), func() float64 {
+			if d := c.running.Load(); d != nil {
+				return float64(d.pending(stream))
+			}
+			return 0
+		})
+	}
+	return counts
+}
