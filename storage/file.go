@@ -31,6 +31,7 @@ type file struct {
 	beginning sync.Mutex   // held while a transaction begins
 	broken    atomic.Bool  // bbolt panicked where it holds locks: begin no more, never close
 	touched   atomic.Int64 // bytes read through the mapping since its pages were last given back
+	mapped    int64        // bytes that are mapped for certain, whatever the file says of its size
 }
 
 // giveBackEvery is how many bytes of a file are read through its mapping before
@@ -45,12 +46,14 @@ func (f *file) touch(n int, size int64) {
 	}
 }
 
-// giveBack takes the pages of a file of size bytes out of the process.
+// giveBack takes the pages of a file of size bytes out of the process. The size
+// is what the file says: one that was cut short says more than is mapped, and the kernel would
+// empty whatever lies behind the mapping, the Go runtime's own memory too.
 func (f *file) giveBack(size int64) {
 	f.touched.Store(0)
 	// The transaction keeps bbolt from mapping the file anew meanwhile.
 	f.view(func(*bbolt.Tx) error { //nolint:errcheck // a damaged file shows itself to its readers
-		giveBack(f.db.Info().Data, size)
+		giveBack(f.db.Info().Data, min(size, f.mapped))
 		return nil
 	})
 }

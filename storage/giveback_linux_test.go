@@ -3,7 +3,9 @@ package storage
 import (
 	"bufio"
 	"crypto/rand"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -69,4 +71,50 @@ func TestReadPagesAreGivenBack(t *testing.T) {
 	if got := residentSegments(t); read < 8*giveBackEvery || got > 2*giveBackEvery {
 		t.Errorf("%d bytes read, %d of the segments still mapped in; want at most %d", read, got, 2*giveBackEvery)
 	}
+}
+
+// TestNothingBehindTheMappingIsGivenBack cuts segments short, which then say
+// that they are longer than what is mapped of them. What lies behind a mapping
+// is the Go runtime's, as often as not.
+func TestNothingBehindTheMappingIsGivenBack(t *testing.T) {
+	dir, _ := damageStore(t)
+	names, _ := filepath.Glob(filepath.Join(dir, "store", "*.seg"))
+	tried := 0
+	for _, name := range names {
+		if err := os.Truncate(name, sizeOf(name)/3); err != nil {
+			t.Fatal(err)
+		}
+		g, err := openSegment(name, 256<<10, true)
+		if err != nil {
+			continue
+		}
+		defer g.close()
+		said, mapped := g.size.Load(), mappingOf(t, g.db.Info().Data)
+		if said > mapped {
+			tried++
+		}
+		if g.mapped <= 0 || g.mapped > mapped {
+			t.Errorf("%s: %d bytes may be given back, and %d are mapped", filepath.Base(name), g.mapped, mapped)
+		}
+	}
+	if tried == 0 {
+		t.Error("no segment said that it is longer than its mapping; nothing was tried")
+	}
+}
+
+// mappingOf returns the length of the mapping that begins at address.
+func mappingOf(t *testing.T, address uintptr) int64 {
+	t.Helper()
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(maps)) {
+		var from, to uintptr
+		if n, _ := fmt.Sscanf(line, "%x-%x", &from, &to); n == 2 && from == address {
+			return int64(to - from)
+		}
+	}
+	t.Fatalf("nothing is mapped at %#x", address)
+	return 0
 }

@@ -73,7 +73,7 @@ func boltOptions(segmentSize int64, readOnly bool) *bbolt.Options {
 	}
 	if !readOnly {
 		// Growing past the mapping would wait for every reader.
-		o.InitialMmapSize = int(2 * segmentSize)
+		o.InitialMmapSize = int(2 * segmentSize) // file.mapped counts on it
 	}
 	return o
 }
@@ -119,7 +119,7 @@ func newSegmentFile(dir string, base uint64, generation uint32, end uint64, segm
 		os.Remove(path + temporary)
 		return nil, err
 	}
-	return &segment{base: base, generation: generation, path: path, file: file{db: db}, last: max(base-1, end), end: end}, nil
+	return &segment{base: base, generation: generation, path: path, file: file{db: db, mapped: 2 * segmentSize}, last: max(base-1, end), end: end}, nil
 }
 
 // temporary ends the name of a file that is not yet part of the store.
@@ -148,9 +148,13 @@ func (g *segment) discard() {
 func openSegment(path string, segmentSize int64, readOnly bool) (*segment, error) {
 	base, generation, _ := parseSegmentName(path)
 	g := &segment{base: base, generation: generation, path: path, last: base - 1, sealed: readOnly}
+	before := sizeOf(path)
 	err := guarded(func() (err error) {
 		if g.db, err = bbolt.Open(path, 0o600, boltOptions(segmentSize, readOnly)); err != nil {
 			return classify(err)
+		}
+		if g.mapped = min(before, sizeOf(path)); !readOnly {
+			g.mapped = max(g.mapped, 2*segmentSize)
 		}
 		return g.view(func(tx *bbolt.Tx) error {
 			g.size.Store(tx.Size())
@@ -182,6 +186,15 @@ func openSegment(path string, segmentSize int64, readOnly bool) (*segment, error
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return g, nil
+}
+
+// sizeOf returns how long a file is, 0 if that cannot be known.
+func sizeOf(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // classify tells what is wrong with the file from what is wrong with the
