@@ -84,7 +84,7 @@ type module struct {
 // New returns an agent that has opened nothing yet.
 func New(o Options) *Agent {
 	return &Agent{
-		options: o, events: events{o.Log}, metrics: metrics.NewSet(), sockets: listen.NewSockets(), started: time.Now(),
+		options: o, events: newEvents(o.Log), metrics: metrics.NewSet(), sockets: listen.NewSockets(), started: time.Now(),
 		modules: make(map[string]*module), pipelines: make(map[string]*pipeline),
 		inputs: make(map[string]*running), deliveries: make(map[string]*delivering),
 		pipelineCounts: make(map[string]*pipelineCounts), deliveryCounts: make(map[string]*deliveryCounts),

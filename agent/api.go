@@ -70,6 +70,9 @@ func loadToken(c *Config) (string, error) {
 	path := filepath.Join(c.DataDir, tokenFile)
 	b, err := os.ReadFile(path)
 	if err == nil {
+		if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o137 != 0 {
+			return "", fmt.Errorf("token in %s is no file that only its owner may change and its group may read; chmod 0600 it, or delete it to have one made", path)
+		}
 		if token := strings.TrimSpace(string(b)); token != "" {
 			return token, nil
 		}

@@ -288,7 +288,7 @@ forwarders: {f: {type: webhook, from: default, url: "https://a/b", headers: {X: 
 
 func TestConfigThatOthersMayWriteIsRefused(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "runnel.yaml")
-	if err := errors.Join(os.WriteFile(path, []byte("inputs: {a: {type: syslog}}"), 0o600), os.Chmod(path, 0o660)); err != nil {
+	if err := errors.Join(os.WriteFile(path, []byte("inputs: {a: {type: syslog}}"), 0o600), os.Chmod(path, 0o662)); err != nil {
 		t.Fatal(err)
 	}
 	_, err := LoadConfig(path, fakeKinds())

@@ -206,7 +206,7 @@ func (w *account) life(during func()) {
 		w.t.Fatal(err)
 	}
 	w.store = store
-	d := newDelivery(w.config, w.f, store, newDeliveryCounts(set, "out"), events{zerolog.Nop()})
+	d := newDelivery(w.config, w.f, store, newDeliveryCounts(set, "out"), newEvents(zerolog.Nop()))
 	ctx, cancel := context.WithCancel(w.t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { d.Run(ctx, w.t.Context()) }) //nolint:errcheck // always nil

@@ -184,7 +184,7 @@ func deliver(t *testing.T, s *storage.Store, f *taker, c ForwarderConfig) *deliv
 	if c.From == nil {
 		c.From = []string{"app"}
 	}
-	d := newDelivery(c, f, s, newDeliveryCounts(metrics.NewSet(), "out"), events{zerolog.Nop()})
+	d := newDelivery(c, f, s, newDeliveryCounts(metrics.NewSet(), "out"), newEvents(zerolog.Nop()))
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -235,7 +235,7 @@ func TestCursorOutlivesTheAgent(t *testing.T) {
 	s, f := openStore(t, dir), newTaker()
 	appendMessages(t, s, "app", numbered(0, 10)...)
 	ctx, cancel := context.WithCancel(t.Context())
-	d := newDelivery(ForwarderConfig{Name: "out", From: []string{"app"}}, f, s, newDeliveryCounts(metrics.NewSet(), "out"), events{zerolog.Nop()})
+	d := newDelivery(ForwarderConfig{Name: "out", From: []string{"app"}}, f, s, newDeliveryCounts(metrics.NewSet(), "out"), newEvents(zerolog.Nop()))
 	done := make(chan struct{})
 	go func() { defer close(done); d.Run(ctx, t.Context()) }() //nolint:errcheck // always nil
 	f.waitFor(t, 10)

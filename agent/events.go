@@ -7,7 +7,14 @@ import (
 )
 
 // events is everything the agent itself can log.
-type events struct{ log zerolog.Logger }
+type events struct {
+	log     zerolog.Logger
+	sampled zerolog.Logger // for what a receiver can repeat: ten lines a second
+}
+
+func newEvents(log zerolog.Logger) events {
+	return events{log, log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second})}
+}
 
 func (e events) started(version, config, dataDir, api string, took time.Duration) {
 	e.log.Info().Str("version", version).Str("config", config).Str("data_dir", dataDir).Str("api", api).
@@ -52,12 +59,12 @@ func (e events) gone(forwarder, stream string, from, to uint64, damaged bool) {
 	if damaged {
 		why = "damage"
 	}
-	e.log.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("from", from).Uint64("to", to).Str("by", why).
+	e.sampled.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("from", from).Uint64("to", to).Str("by", why).
 		Msg("records were gone before they were delivered")
 }
 
 func (e events) deadLettered(forwarder, stream string, offset uint64, answer string) {
-	e.log.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("offset", offset).Str("answer", answer).
+	e.sampled.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("offset", offset).Str("answer", answer).
 		Msg("receiver refused a record for good; it is in the stream's dead letters")
 }
 

@@ -7,8 +7,10 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/rs/zerolog"
@@ -39,7 +41,21 @@ func (c runCmd) Run(g *globals) error {
 			}
 		},
 	})
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastResort, func() { giveUp(g.Stderr) }) })()
 	return a.Run(ctx, reload)
+}
+
+// lastResort is when a stop that should have taken five seconds is ended. It
+// comes before Docker's own patience, so that somebody learns why.
+const lastResort = 9 * time.Second
+
+// giveUp ends the process with what every goroutine waits for. What was
+// committed is safe, as after kill -9.
+func giveUp(stderr io.Writer) {
+	stacks := make([]byte, 256<<10)
+	stacks = stacks[:runtime.Stack(stacks, true)]
+	fmt.Fprintf(stderr, "runnel: the stop hangs after %s; please report this:\n%s\n", lastResort, stacks)
+	os.Exit(exitFailed)
 }
 
 func (c runCmd) logger(g *globals) zerolog.Logger {

@@ -43,7 +43,7 @@ func TestTheAgentIsFoundThroughItsConfiguration(t *testing.T) {
 	f(Flags{}, "agent: {data_dir: data}", DefaultAPI, "configured")
 	f(Flags{}, "agent: {data_dir: "+dir+"/data}\napi: {listen: '127.0.0.1:9'}", "http://127.0.0.1:9", "configured")
 	f(Flags{}, "api: {listen: '0.0.0.0:9', tls: {cert: a, key: b}, token: {file: elsewhere}}", "https://127.0.0.1:9", "named")
-	f(Flags{}, "api: {listen: 'unix:///run/r.sock'}", "unix:///run/r.sock", "default")
+	f(Flags{}, "api: {listen: 'unix:///run/r.sock'}", "unix:///run/r.sock", "") // its data is in /var/lib/runnel, not here
 	f(Flags{}, "agent: {data_dir: data}\nnonsense: [", DefaultAPI, "default") // no YAML at all
 	f(Flags{}, "agent: {data_dir: data}\nnonsense: 5", DefaultAPI, "configured")
 	f(Flags{API: "http://127.0.0.1:7"}, "agent: {data_dir: data}", "http://127.0.0.1:7", "configured")
