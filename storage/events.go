@@ -15,7 +15,7 @@ func newEvents(log zerolog.Logger) events {
 
 func (e events) opened(dir string, segments, streams int, records uint64, took time.Duration) {
 	e.log.Info().Str("dir", dir).Int("segments", segments).Int("streams", streams).Uint64("records", records).
-		Dur("took", took).Msg("store opened")
+		Dur("took_ms", took).Msg("store opened")
 }
 
 func (e events) segmentBegun(path string, replaces bool) {

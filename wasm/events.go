@@ -18,7 +18,7 @@ func (e events) cacheDamaged(dir string, err error) {
 }
 
 func (e events) loaded(file string, size int, took time.Duration) {
-	e.log.Info().Str("file", file).Int("bytes", size).Dur("took", took).Msg("module loaded")
+	e.log.Info().Str("file", file).Int("bytes", size).Dur("took_ms", took).Msg("module loaded")
 }
 
 func (e events) failed(err error, records, isolated int, policy string) {
@@ -26,7 +26,7 @@ func (e events) failed(err error, records, isolated int, policy string) {
 }
 
 func (e events) bypassed(err error, wait time.Duration, policy string) {
-	e.log.Error().Err(err).Dur("retry_in", wait).Str("on_error", policy).Msg("module keeps failing: bypassed, every record is handled by on_error")
+	e.log.Error().Err(err).Dur("retry_in_ms", wait).Str("on_error", policy).Msg("module keeps failing: bypassed, every record is handled by on_error")
 }
 
 func (e events) retrying() { e.log.Info().Msg("bypassed module tried again") }

@@ -50,7 +50,7 @@ func (e events) smallBuffer(url string, granted, asked int) {
 
 func (e events) acceptFailed(url string, err error, wait time.Duration) {
 	e.last.set(url, "accept: %v", err)
-	e.sampled.Error().Str("url", url).Err(err).Dur("retry_in", wait).
+	e.sampled.Error().Str("url", url).Err(err).Dur("retry_in_ms", wait).
 		Msg("cannot accept connections; senders wait")
 }
 
