@@ -142,6 +142,9 @@ func (a *Agent) open(c *Config) error {
 	if err := os.MkdirAll(c.DataDir, 0o700); err != nil {
 		return fmt.Errorf("data directory: %w; choose another agent.data_dir or make it writable", err)
 	}
+	if info, err := os.Stat(c.DataDir); err == nil && info.Mode().Perm()&0o077 != 0 {
+		a.events.dataOpenToOthers(c.DataDir, info.Mode().Perm())
+	}
 	store, err := storage.Open(storage.Options{
 		Dir: c.DataDir, MaxSize: c.MaxSize, CommitEvery: c.CommitEvery, Policy: c.Policy,
 		Log: a.options.Log.With().Str("part", "storage").Logger(), Metrics: a.metrics,

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"os"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -19,6 +20,11 @@ func newEvents(log zerolog.Logger) events {
 func (e events) started(version, config, dataDir, api string, took time.Duration) {
 	e.log.Info().Str("version", version).Str("config", config).Str("data_dir", dataDir).Str("api", api).
 		Dur("took_ms", took).Msg("runnel is ready")
+}
+
+func (e events) dataOpenToOthers(dir string, mode os.FileMode) {
+	e.log.Warn().Str("data_dir", dir).Stringer("mode", mode).
+		Msg("other users of this host can look into the data directory; chmod 0700 it")
 }
 
 func (e events) stopping(reason string) {
