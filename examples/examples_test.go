@@ -135,9 +135,11 @@ func (e *example) command(t *testing.T, args ...string) string {
 	t.Helper()
 	cmd := exec.Command(e.runnel, args...)
 	cmd.Env = e.env
-	out, err := cmd.CombinedOutput()
+	var said strings.Builder // a warning that a stream is still empty is no record
+	cmd.Stderr = &said
+	out, err := cmd.Output()
 	if err != nil {
-		t.Fatalf("runnel %s: %v\n%s", strings.Join(args, " "), err, out)
+		t.Fatalf("runnel %s: %v\n%s%s", strings.Join(args, " "), err, out, said.String())
 	}
 	return string(out)
 }
