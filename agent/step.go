@@ -83,6 +83,22 @@ func (e *evaluators) put(v *expression.Evaluator) {
 	}
 }
 
+// borrow takes one Evaluator of each.
+func borrow(all []*evaluators) []*expression.Evaluator {
+	lent := make([]*expression.Evaluator, len(all))
+	for i, e := range all {
+		lent[i] = e.get()
+	}
+	return lent
+}
+
+// handBack returns what borrow lent.
+func handBack(all []*evaluators, lent []*expression.Evaluator) {
+	for i, e := range all {
+		e.put(lent[i])
+	}
+}
+
 // contextOf says where a record would be stored as things stand.
 func contextOf(v record.View, t *tally) expression.Context {
 	if s := v.Stream(); len(s) > 0 {
@@ -138,19 +154,13 @@ func newSetStep(fields []SetField) setStep {
 }
 
 func (s setStep) apply(_ context.Context, b *record.Batch, t *tally) (*record.Batch, error) {
-	values := make([]*expression.Evaluator, len(s.values))
-	for i, e := range s.values {
-		values[i] = e.get()
-	}
-	out := edit(b, func(v record.View, r *record.Record) {
+	values := borrow(s.values)
+	defer handBack(s.values, values)
+	return edit(b, func(v record.View, r *record.Record) {
 		for i, e := range values {
 			e.Set(v, contextOf(v, t), &r.Attrs, s.keys[i])
 		}
-	})
-	for i, e := range s.values {
-		e.put(values[i])
-	}
-	return out, nil
+	}), nil
 }
 
 // edit returns a batch of b's records as change left them, and releases b. A
@@ -186,10 +196,8 @@ func newRouteStep(routes []Route) routeStep {
 }
 
 func (s routeStep) apply(_ context.Context, b *record.Batch, t *tally) (*record.Batch, error) {
-	when := make([]*expression.Evaluator, len(s.when))
-	for i, e := range s.when {
-		when[i] = e.get()
-	}
+	when := borrow(s.when)
+	defer handBack(s.when, when)
 	var out *record.Batch
 	for i := range b.Len() {
 		v := b.At(i)
@@ -205,9 +213,6 @@ func (s routeStep) apply(_ context.Context, b *record.Batch, t *tally) (*record.
 		case out.AppendRouted(v, stream) != nil: // at the size limit: it stays where it was
 			out.AppendView(v)
 		}
-	}
-	for i, e := range s.when {
-		e.put(when[i])
 	}
 	if out == nil {
 		return b, nil
