@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -110,8 +111,7 @@ func (g guard) control(_ context.Context, _, address string, _ syscall.RawConn) 
 func (g guard) check(ip netip.Addr) error {
 	ip = embedded(ip.Unmap().WithZone(""))
 	switch {
-	case ip.IsLinkLocalUnicast(), ip == netip.AddrFrom4([4]byte{100, 100, 100, 200}),
-		ip == netip.MustParseAddr("fd00:ec2::254"):
+	case ip.IsLinkLocalUnicast(), slices.Contains(metadata, ip):
 		return fmt.Errorf("%s is a link-local or cloud metadata address, which runnel never connects to", ip)
 	case ip.IsMulticast(), ip == netip.AddrFrom4([4]byte{255, 255, 255, 255}):
 		return fmt.Errorf("%s is no address of one host", ip)
@@ -121,6 +121,15 @@ func (g guard) check(ip netip.Addr) error {
 		return fmt.Errorf("%s is a private address, and allow_private is false", ip)
 	}
 	return nil
+}
+
+// metadata are the addresses at which clouds answer a machine with its own
+// secrets, besides the link-local one.
+var metadata = []netip.Addr{
+	netip.MustParseAddr("100.100.100.200"), // Alibaba
+	netip.MustParseAddr("168.63.129.16"),   // Azure
+	netip.MustParseAddr("fd00:ec2::254"),   // AWS
+	netip.MustParseAddr("fd20:ce::254"),    // Google
 }
 
 var (
