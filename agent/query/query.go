@@ -26,6 +26,7 @@ import (
 const (
 	maxQueries     = 16               // queries and histograms at once; more get 429
 	maxTails       = 32               // tails at once; more get 429
+	maxLasts       = 4                // tails at once that send what was stored before them; more wait
 	maxConnections = 1024             // open at once, tails not counted
 	maxHeader      = 16 << 10         // bytes of request line and headers; more get 431
 	maxBody        = 8 << 20          // bytes of a request's body; more get 413
@@ -67,6 +68,7 @@ type Server struct {
 	counts  counts
 	queries chan struct{}  // one token for each query under way; maxQueries of them
 	tails   chan struct{}  // one for each tail; maxTails of them
+	lasts   chan struct{}  // one for each tail that sends what was stored before it
 	wg      sync.WaitGroup // everything that begin let start
 
 	// open guards connections, every connection of the server with its tails,
@@ -96,6 +98,7 @@ func New(o Options) *Server {
 		events:      events{o.Log},
 		queries:     make(chan struct{}, maxQueries),
 		tails:       make(chan struct{}, maxTails),
+		lasts:       make(chan struct{}, maxLasts),
 		connections: make(map[net.Conn]struct{}),
 	}
 	s.routes = s.table()

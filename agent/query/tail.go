@@ -124,7 +124,7 @@ func (t *tail) serve(ctx context.Context, last int) error {
 		return err
 	}
 	if last > 0 {
-		if err := t.sendLast(ctx, last); err != nil {
+		if err := t.sendLastInTurn(ctx, last); err != nil {
 			return err
 		}
 	}
@@ -153,6 +153,18 @@ func (t *tail) begin() {
 	for _, st := range t.s.o.Source.Streams() {
 		t.next[st.Name] = st.Next
 	}
+}
+
+// sendLastInTurn is sendLast once fewer than maxLasts tails are at it: each
+// holds up to maxAnswer in memory until its client has taken it.
+func (t *tail) sendLastInTurn(ctx context.Context, n int) error {
+	select {
+	case t.s.lasts <- struct{}{}:
+	case <-ctx.Done():
+		return nil
+	}
+	defer func() { <-t.s.lasts }()
+	return t.sendLast(ctx, n)
 }
 
 // sendLast sends the last n wanted records before the tail's beginning, oldest first.

@@ -159,6 +159,31 @@ func TestTailAsServerSentEvents(t *testing.T) {
 	})
 }
 
+// TestTailsBeginInTurn: what tails begin with is held in memory until their
+// clients take it, so no more than maxLasts hold some at a time.
+func TestTailsBeginInTurn(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pipes, m *memory, _ *metrics.Set) {
+		m.add(t, "app", line("stored", 1))
+		var idle []net.Conn // they take the head of the answer and then nothing
+		for range maxLasts {
+			c := p.dial("/api/v1/tail?n=1", "")
+			open(t, c)
+			idle = append(idle, c)
+		}
+		synctest.Wait()
+		began := time.Now()
+		c := p.dial("/api/v1/tail?n=1", "")
+		_, body := open(t, c)
+		if got := messages(t, read(t, body)); got != "stored" || time.Since(began) < 5*time.Second {
+			t.Errorf("got %s after %s, want it once an idle tail has been dropped", got, time.Since(began))
+		}
+		c.Close()
+		for _, c := range idle {
+			c.Close()
+		}
+	})
+}
+
 func TestATailThatTakesNothingIsDropped(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pipes, m *memory, set *metrics.Set) {
 		c := p.dial("/api/v1/tail", "")
