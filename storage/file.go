@@ -39,21 +39,21 @@ type file struct {
 // they count as the agent's memory, a whole segment at full rate.
 const giveBackEvery = 4 << 20
 
-// touch counts n bytes read through the mapping of a file of size bytes.
-func (f *file) touch(n int, size int64) {
+// touch counts n bytes read through the mapping.
+func (f *file) touch(n int) {
 	if f.touched.Add(int64(n)) >= giveBackEvery {
-		f.giveBack(size)
+		f.giveBack()
 	}
 }
 
-// giveBack takes the pages of a file of size bytes out of the process. The size
-// is what the file says: one that was cut short says more than is mapped, and the kernel would
-// empty whatever lies behind the mapping, the Go runtime's own memory too.
-func (f *file) giveBack(size int64) {
+// giveBack takes the pages of the file out of the process, as far as the file
+// says that it reaches now. One that was cut short says more than is mapped, and the
+// kernel would empty whatever lies behind the mapping, the Go runtime's own memory too.
+func (f *file) giveBack() {
 	f.touched.Store(0)
 	// The transaction keeps bbolt from mapping the file anew meanwhile.
-	f.view(func(*bbolt.Tx) error { //nolint:errcheck // a damaged file shows itself to its readers
-		giveBack(f.db.Info().Data, min(size, f.mapped))
+	f.view(func(tx *bbolt.Tx) error { //nolint:errcheck // a damaged file shows itself to its readers
+		giveBack(f.db.Info().Data, min(tx.Size(), f.mapped))
 		return nil
 	})
 }

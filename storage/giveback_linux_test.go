@@ -68,10 +68,8 @@ func TestReadPagesAreGivenBack(t *testing.T) {
 		read += int64(b.Size())
 		at = first + uint64(b.Len())
 	}
-	// Between two gifts the kernel maps in up to twice what is read, and the
-	// committer's own reading comes on top.
-	if got := residentSegments(t); read < 8*giveBackEvery || got > 4*giveBackEvery {
-		t.Errorf("%d bytes read, %d of the segments still mapped in; want at most %d", read, got, 4*giveBackEvery)
+	if got := residentSegments(t); read < 8*giveBackEvery || got > 2*giveBackEvery {
+		t.Errorf("%d bytes read, %d of the segments still mapped in; want at most %d", read, got, 2*giveBackEvery)
 	}
 }
 

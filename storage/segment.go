@@ -235,7 +235,7 @@ func (g *segment) read(sequence uint64, dst []byte) ([]byte, error) {
 		dst = append(dst, value...)
 		return nil
 	})
-	g.touch(len(dst), g.size.Load())
+	g.touch(len(dst))
 	return dst, err
 }
 

@@ -92,7 +92,7 @@ func Open(o Options) (*Store, error) {
 		return nil, errors.Join(err, dir.release())
 	}
 	for _, g := range s.segments {
-		g.giveBack(g.size.Load())
+		g.giveBack()
 	}
 	s.publishGauges()
 	records := uint64(0)
