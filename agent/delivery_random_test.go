@@ -272,7 +272,7 @@ func (w *account) append(stream string, n int) {
 			w.t.Fatal(err)
 		}
 	}
-	receipt, err := w.store.Append(w.t.Context(), []storage.StreamBatch{{Stream: stream, Records: b}}, w.rand.IntN(2) == 0)
+	receipt, err := w.store.Append(w.t.Context(), storage.Unit{Batches: []storage.StreamBatch{{Stream: stream, Records: b}}, Hurry: w.rand.IntN(2) == 0})
 	if err == nil {
 		err = receipt.Wait(w.t.Context())
 	}

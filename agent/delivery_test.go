@@ -146,7 +146,7 @@ func openStore(t *testing.T, dir string) *storage.Store {
 // appendMessages stores messages in one batch and waits until they are on disk.
 func appendMessages(t *testing.T, s *storage.Store, stream string, messages ...string) {
 	t.Helper()
-	receipt, err := s.Append(t.Context(), []storage.StreamBatch{{Stream: stream, Records: batchOf(t, messages...)}}, true)
+	receipt, err := s.Append(t.Context(), storage.Unit{Batches: []storage.StreamBatch{{Stream: stream, Records: batchOf(t, messages...)}}, Hurry: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -208,7 +208,7 @@ func (p *pipeline) emit(ctx context.Context, store *storage.Store, b *record.Bat
 	if kept == 0 {
 		return nothingToStore{}, nil
 	}
-	receipt, err := store.Append(ctx, batches, hurry)
+	receipt, err := store.Append(ctx, storage.Unit{Batches: batches, Hurry: hurry})
 	if err != nil {
 		p.counts.rejected.Add(kept)
 		if errors.Is(err, storage.ErrFull) {

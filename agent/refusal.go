@@ -54,7 +54,7 @@ func (d *delivery) bury(ctx context.Context, stream string, offset uint64, answe
 	if grave.Append(&r) != nil { // no room for what is added to it: the record itself matters more
 		grave.AppendView(block.At(int(offset - first)))
 	}
-	receipt, err := d.store.Append(ctx, []storage.StreamBatch{{Stream: stream + deadSuffix, Records: grave}}, true)
+	receipt, err := d.store.Append(ctx, storage.Unit{Batches: []storage.StreamBatch{{Stream: stream + deadSuffix, Records: grave}}, Hurry: true})
 	if err != nil {
 		return err
 	}

@@ -114,19 +114,36 @@ func settled() *Receipt {
 	return r
 }
 
+// Change is one piece of module state that moves with records: absolute, so
+// that applying it twice does no harm. A nil Value removes the key.
+type Change struct {
+	Key   string
+	Value []byte
+}
+
+// Unit is what one Append stores: all of it in one transaction.
+type Unit struct {
+	Batches []StreamBatch // taken over, whatever Append returns
+	State   []Change      // copied
+	Hurry   bool          // a sender is blocked on the receipt
+	Staged  func()        // nil, or called once the unit's place in the order is fixed (before compressing), or when Append fails
+}
+
 // Append takes the batches over, whatever it returns, and stages them for the
-// next commit, all in the same one. The receipt is fulfilled after fsync. hurry
-// says that a sender is blocked on it. Append blocks while 64 MiB wait for the
-// disk. It returns ErrFull, having taken nothing, if a stream is full and
-// pushes back; ctx's error; or ErrClosed. Records of one caller into one stream
-// keep their order.
-func (s *Store) Append(ctx context.Context, batches []StreamBatch, hurry bool) (*Receipt, error) {
-	size := 0
+// next commit, all in the same one. The receipt is fulfilled after fsync. Append
+// blocks while 64 MiB wait for the disk. It returns ErrFull, having taken
+// nothing, if a stream is full and pushes back; ctx's error; or ErrClosed.
+// Records of one caller into one stream keep their order.
+func (s *Store) Append(ctx context.Context, u Unit) (*Receipt, error) {
+	batches, size := u.Batches, 0
 	for i := range batches {
 		size += batches[i].Records.Size()
 	}
 	var claimed [8]*staged
-	work, receipt, err := s.stage(ctx, batches, size, hurry, claimed[:0])
+	work, receipt, err := s.stage(ctx, batches, size, u.Hurry, claimed[:0])
+	if u.Staged != nil {
+		u.Staged()
+	}
 	if err != nil || receipt == nil {
 		for i := range batches {
 			batches[i].Records.Release()

@@ -70,7 +70,7 @@ func BenchmarkAppend(b *testing.B) {
 						for range b.N / appenders {
 							batch := record.NewBatch()
 							batch.AppendBatch(template, 0, size)
-							if _, err := s.Append(context.Background(), []StreamBatch{{fmt.Sprint("s", a), batch}}, false); err != nil {
+							if _, err := s.Append(context.Background(), Unit{Batches: []StreamBatch{{fmt.Sprint("s", a), batch}}}); err != nil {
 								panic(err)
 							}
 						}
@@ -135,7 +135,7 @@ func BenchmarkOpen(b *testing.B) {
 	for range (1 << 30) / template.Size() {
 		batch := record.NewBatch()
 		batch.AppendBatch(template, 0, 512)
-		if _, err := s.Append(context.Background(), []StreamBatch{{"a", batch}}, false); err != nil {
+		if _, err := s.Append(context.Background(), Unit{Batches: []StreamBatch{{"a", batch}}}); err != nil {
 			b.Fatal(err)
 		}
 	}

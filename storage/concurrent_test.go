@@ -33,7 +33,7 @@ func TestAppendersReadersAndMaintenanceAtOnce(t *testing.T) {
 			for n := uint64(0); n < records; {
 				count := min(1+(n*7)%300, records-n)
 				batches := []StreamBatch{{stream, noise(n, int(count))}, {"bulk", noise(n, 50)}}
-				if _, err := s.Append(context.Background(), batches, w == 0); err != nil {
+				if _, err := s.Append(context.Background(), Unit{Batches: batches, Hurry: w == 0}); err != nil {
 					t.Error(err)
 					return
 				}
@@ -102,7 +102,7 @@ func TestAppendAllocatesPerBlockNotPerRecord(t *testing.T) {
 		b := record.NewBatch()
 		b.AppendBatch(template, 0, 8)
 		batches[0] = StreamBatch{"a", b}
-		if _, err := s.Append(context.Background(), batches, false); err != nil {
+		if _, err := s.Append(context.Background(), Unit{Batches: batches}); err != nil {
 			t.Fatal(err)
 		}
 	})
@@ -127,7 +127,7 @@ func TestAppendBlocksWhenTooMuchIsStaged(t *testing.T) {
 		b := record.NewBatch()
 		b.AppendBatch(template, 0, 512)
 		size := b.Size()
-		if _, err := s.Append(ctx, []StreamBatch{{"a", b}}, false); err != nil {
+		if _, err := s.Append(ctx, Unit{Batches: []StreamBatch{{"a", b}}}); err != nil {
 			if !errors.Is(err, context.DeadlineExceeded) {
 				t.Fatal(err)
 			}

@@ -46,7 +46,7 @@ func crashChild(dir string) {
 			at, r := next[stream], rand.New(rand.NewPCG(uint64(os.Getpid()), uint64(n)))
 			for {
 				count := 1 + r.IntN(400)
-				receipt, err := s.Append(context.Background(), []StreamBatch{{stream, noise(at, count)}}, n == 0)
+				receipt, err := s.Append(context.Background(), Unit{Batches: []StreamBatch{{stream, noise(at, count)}}, Hurry: n == 0})
 				if err == nil {
 					err = receipt.Wait(context.Background())
 				}

@@ -195,7 +195,7 @@ func TestADiskThatRefusesDelaysAcksAndResumes(t *testing.T) {
 		}
 	}
 	s.intake.mu.Unlock()
-	r, err := s.Append(t.Context(), []StreamBatch{{"a", numbered(5, 5, 10)}}, true)
+	r, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"a", numbered(5, 5, 10)}}, Hurry: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +219,7 @@ func TestCloseOnARefusingDiskSaysSo(t *testing.T) {
 	s.intake.mu.Lock()
 	s.commitTx = func(*bbolt.Tx) error { return syscall.EIO }
 	s.intake.mu.Unlock()
-	r, err := s.Append(t.Context(), []StreamBatch{{"a", numbered(0, 5, 10)}}, true)
+	r, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"a", numbered(0, 5, 10)}}, Hurry: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestCloseOnARefusingDiskSaysSo(t *testing.T) {
 	if err := r.Wait(t.Context()); !errors.Is(err, ErrClosed) {
 		t.Fatalf("got %v, want ErrClosed", err)
 	}
-	if _, err := s.Append(t.Context(), []StreamBatch{{"a", numbered(0, 5, 10)}}, true); !errors.Is(err, ErrClosed) {
+	if _, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"a", numbered(0, 5, 10)}}, Hurry: true}); !errors.Is(err, ErrClosed) {
 		t.Fatalf("got %v, want ErrClosed", err)
 	}
 }

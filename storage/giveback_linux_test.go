@@ -53,7 +53,7 @@ func TestReadPagesAreGivenBack(t *testing.T) {
 		if err := b.Append(&r); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Append(t.Context(), []StreamBatch{{"app", b}}, false); err != nil {
+		if _, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"app", b}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

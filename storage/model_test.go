@@ -94,7 +94,7 @@ func (m *model) append(t *testing.T, s *Store, r *rand.Rand) {
 			m.next++
 		}
 	}
-	receipt, err := s.Append(t.Context(), batches, r.IntN(2) == 0)
+	receipt, err := s.Append(t.Context(), Unit{Batches: batches, Hurry: r.IntN(2) == 0})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func (m *model) append(t *testing.T, s *Store, r *rand.Rand) {
 // it back.
 func (m *model) compare(t *testing.T, s *Store) {
 	t.Helper()
-	r, err := s.Append(t.Context(), []StreamBatch{{"a", numbered(m.next, 1, 8)}}, true) // a barrier
+	r, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"a", numbered(m.next, 1, 8)}}, Hurry: true}) // a barrier
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -136,7 +136,7 @@ func TestPushBackKeepsWhatACursorHasNotDelivered(t *testing.T) {
 	stored := uint64(0)
 	for range 1000 {
 		var r *Receipt
-		r, err = s.Append(t.Context(), []StreamBatch{{"a", numbered(stored, 50, 100)}}, true)
+		r, err = s.Append(t.Context(), Unit{Batches: []StreamBatch{{"a", numbered(stored, 50, 100)}}, Hurry: true})
 		if err != nil {
 			break
 		}
@@ -209,7 +209,7 @@ func TestAQuietHostsBlocksAreMerged(t *testing.T) {
 	s := openStore(t, Options{CommitEvery: time.Nanosecond})
 	const lines = 3 * maxEntries
 	for i := range uint64(lines) {
-		r, err := s.Append(context.Background(), []StreamBatch{{"a", numbered(i, 1, 60)}}, true)
+		r, err := s.Append(context.Background(), Unit{Batches: []StreamBatch{{"a", numbered(i, 1, 60)}}, Hurry: true})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -248,7 +248,7 @@ func TestAFullDiskPushesBackDropsAndResumes(t *testing.T) {
 	s.free = func(string) (int64, bool) { return -1 << 40, true }
 	s.maintenance.Unlock()
 	s.maintain()
-	if _, err := s.Append(t.Context(), []StreamBatch{{"push", numbered(10, 10, 100)}}, true); !errors.Is(err, ErrFull) {
+	if _, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"push", numbered(10, 10, 100)}}, Hurry: true}); !errors.Is(err, ErrFull) {
 		t.Fatalf("got %v, want ErrFull", err)
 	}
 	put(t, s, "new", numbered(10, 10, 100))

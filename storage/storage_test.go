@@ -56,7 +56,7 @@ func openStore(t testing.TB, o Options) *Store {
 // store appends and waits for the disk.
 func put(t testing.TB, s *Store, stream string, b *record.Batch) {
 	t.Helper()
-	r, err := s.Append(context.Background(), []StreamBatch{{stream, b}}, true)
+	r, err := s.Append(context.Background(), Unit{Batches: []StreamBatch{{stream, b}}, Hurry: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestSmallBatchesShareABlockAndACommit(t *testing.T) {
 	s := openStore(t, Options{CommitEvery: time.Hour})
 	var last *Receipt
 	for i := range 300 {
-		r, err := s.Append(t.Context(), []StreamBatch{{"a", numbered(uint64(i), 1, 50)}}, false)
+		r, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"a", numbered(uint64(i), 1, 50)}}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +160,7 @@ func TestACallersOrderIsKeptWhateverTheSizes(t *testing.T) {
 	n := uint64(0)
 	for i := range 400 {
 		size := []int{1, 300, 2, 40, 256, 7, 90}[i%7]
-		if _, err := s.Append(t.Context(), []StreamBatch{{"a", numbered(n, size, 20)}, {"b", numbered(n, 1, 20)}}, i%3 == 0); err != nil {
+		if _, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"a", numbered(n, size, 20)}, {"b", numbered(n, 1, 20)}}, Hurry: i%3 == 0}); err != nil {
 			t.Fatal(err)
 		}
 		n += uint64(size)
