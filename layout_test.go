@@ -20,6 +20,7 @@ const module = "github.com/runnel-log/runnel"
 var arrows = map[string][]string{
 	"record":              {},
 	"wasm":                {"record"},
+	"wasm/workbench":      {"record", "wasm", "guest-sdk", "internal/config", "internal/testkit"}, // testkit: in tests
 	"storage":             {"record"},
 	"forwarders":          {"record", "forwarders", "internal"},
 	"agent":               {"record", "wasm", "storage", "forwarders", "agent/inputs", "agent/query", "internal"},

@@ -11,7 +11,7 @@ import (
 // out is not looked at again. $${ stands for ${ itself.
 func (b *builder) expand(n *Node) string {
 	rest := n.raw
-	if !strings.Contains(rest, "${") {
+	if b.lookup == nil || !strings.Contains(rest, "${") {
 		return rest
 	}
 	var out strings.Builder

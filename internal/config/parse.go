@@ -89,6 +89,10 @@ func ParseIn(name, dir string, src []byte) (*Node, Problems) {
 	return parse(name, dir, src, os.LookupEnv)
 }
 
+// ParseLiteral is ParseIn for files in which ${NAME} is text like any other, as
+// in a record that a test case holds.
+func ParseLiteral(name, dir string, src []byte) (*Node, Problems) { return parse(name, dir, src, nil) }
+
 func parse(name, dir string, src []byte, lookup func(string) (string, bool)) (root *Node, ps Problems) {
 	src = bytes.TrimPrefix(src, []byte("\ufeff"))
 	d := newDocument(name, dir, src)
