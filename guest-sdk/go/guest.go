@@ -45,7 +45,8 @@ func (b *Batch) Next() *Record {
 	if b.i == b.n {
 		return nil
 	}
-	current.point(b.at, uint32(b.i))
+	current.point(b.at)
+	current.index = uint32(b.i)
 	b.i++
 	return &current
 }
@@ -70,7 +71,8 @@ func process(batch unsafe.Pointer) bool {
 	}
 	r := &current
 	for i := range n {
-		r.point(first, i)
+		r.point(first)
+		r.index = i
 		handler(r)
 		if out.made {
 			r.settle()

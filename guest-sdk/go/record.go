@@ -65,13 +65,18 @@ const (
 	recHeader    = 56
 )
 
-// Record is one record of the batch at hand, and the verdict on it. Its
-// methods return slices and strings that are borrowed from the batch and good
-// until the handler returns; copy what you keep. What the methods read is the
-// record as it came: a Set is not seen by a later read.
-type Record struct {
+// View reads a record. Its methods return slices and strings that are borrowed
+// from the batch and good until the handler returns; copy what you keep.
+type View struct {
 	p     unsafe.Pointer // the encoded record
 	after uint32         // where its structured data begins
+}
+
+// Record is one record of the batch at hand, and the verdict on it. What the
+// methods of its View read is the record as it came: a Set is not seen by a
+// later read.
+type Record struct {
+	View
 	index uint32
 	open  int  // where this record's verdict begins in the output; 0: none yet
 	kind  byte // of that verdict
@@ -81,71 +86,71 @@ type Record struct {
 func (r *Record) Index() int { return int(r.index) }
 
 // Severity returns 0 to 7, or Absent.
-func (r *Record) Severity() Severity { return *(*uint8)(unsafe.Add(r.p, recSeverity)) }
+func (v *View) Severity() Severity { return *(*uint8)(unsafe.Add(v.p, recSeverity)) }
 
 // Facility returns 0 to 23, or Absent.
-func (r *Record) Facility() uint8 { return *(*uint8)(unsafe.Add(r.p, recFacility)) }
+func (v *View) Facility() uint8 { return *(*uint8)(unsafe.Add(v.p, recFacility)) }
 
 // Flags returns what happened to the record on its way in.
-func (r *Record) Flags() Flags { return Flags(load16(r.p, recFlags)) }
+func (v *View) Flags() Flags { return Flags(load16(v.p, recFlags)) }
 
 // Time returns the event time in nanoseconds since 1970 UTC, or NoTime.
-func (r *Record) Time() int64 { return int64(load64(r.p, recTime)) }
+func (v *View) Time() int64 { return int64(load64(v.p, recTime)) }
 
 // Received returns the receive time in nanoseconds since 1970 UTC.
-func (r *Record) Received() int64 { return int64(load64(r.p, recReceived)) }
+func (v *View) Received() int64 { return int64(load64(v.p, recReceived)) }
 
 // Host returns the name of the host the message is from.
-func (r *Record) Host() []byte { return bytesAt(r.p, recHeader, load16(r.p, recHost)) }
+func (v *View) Host() []byte { return bytesAt(v.p, recHeader, load16(v.p, recHost)) }
 
 // App returns the APP-NAME or the tag.
-func (r *Record) App() []byte {
-	return bytesAt(r.p, recHeader+load16(r.p, recHost), load16(r.p, recApp))
+func (v *View) App() []byte {
+	return bytesAt(v.p, recHeader+load16(v.p, recHost), load16(v.p, recApp))
 }
 
 // ProcID returns the PROCID.
-func (r *Record) ProcID() []byte { return r.field(recProcID) }
+func (v *View) ProcID() []byte { return v.field(recProcID) }
 
 // MsgID returns the MSGID.
-func (r *Record) MsgID() []byte { return r.field(recMsgID) }
+func (v *View) MsgID() []byte { return v.field(recMsgID) }
 
 // Stream returns where a route or an earlier module sent the record; empty if nowhere.
-func (r *Record) Stream() []byte { return r.field(recStream) }
+func (v *View) Stream() []byte { return v.field(recStream) }
 
 // Input returns the name of the input that took the record.
-func (r *Record) Input() []byte { return r.field(recInput) }
+func (v *View) Input() []byte { return v.field(recInput) }
 
 // Peer returns who sent it.
-func (r *Record) Peer() []byte { return r.field(recPeer) }
+func (v *View) Peer() []byte { return v.field(recPeer) }
 
 // Agent returns the name of the first runnel that had it.
-func (r *Record) Agent() []byte { return r.field(recAgent) }
+func (v *View) Agent() []byte { return v.field(recAgent) }
 
-func (r *Record) field(at uintptr) []byte {
+func (v *View) field(at uintptr) []byte {
 	from := uint32(recHeader)
 	for i := uintptr(recHost); i < at; i += 2 {
-		from += load16(r.p, i)
+		from += load16(v.p, i)
 	}
-	return bytesAt(r.p, from, load16(r.p, at))
+	return bytesAt(v.p, from, load16(v.p, at))
 }
 
-// point makes r the record at p. It finds where the structured data begins, for
+// point makes v the record at p. It finds where the structured data begins, for
 // most guests read what comes after it: the header and nine lengths, eight of
 // them added in pairs of lanes.
-func (r *Record) point(p unsafe.Pointer, index uint32) {
+func (v *View) point(p unsafe.Pointer) {
 	const lanes = 0x0000ffff0000ffff
 	a, b := load64(p, recHost), load64(p, recStream)
 	sum := a&lanes + a>>16&lanes + b&lanes + b>>16&lanes
-	r.p, r.index = p, index
-	r.after = recHeader + uint32(sum) + uint32(sum>>32) + load16(p, recOrigin)
+	v.p = p
+	v.after = recHeader + uint32(sum) + uint32(sum>>32) + load16(p, recOrigin)
 }
 
 // SD returns the STRUCTURED-DATA as it came, brackets and escapes included; empty if absent.
-func (r *Record) SD() []byte { return bytesAt(r.p, r.after, load32(r.p, recSD)) }
+func (v *View) SD() []byte { return bytesAt(v.p, v.after, load32(v.p, recSD)) }
 
 // Message returns the text, byte for byte. It need not be UTF-8.
-func (r *Record) Message() []byte {
-	return bytesAt(r.p, r.after+load32(r.p, recSD), load32(r.p, recMessage))
+func (v *View) Message() []byte {
+	return bytesAt(v.p, v.after+load32(v.p, recSD), load32(v.p, recMessage))
 }
 
 // Kind is the type of an attribute's value (ABI §3.4).
@@ -203,14 +208,14 @@ func (v Value) Bool() bool { return v.Kind == Bool && v.Data[0] != 0 }
 const attrHeader = 8
 
 // Attr returns an attribute's value; its Kind is 0 if there is none of that name.
-func (r *Record) Attr(key string) Value {
-	end := load32(r.p, recSize)
-	for at := end - load32(r.p, recAttrs); at < end; {
-		h := load64(r.p, uintptr(at))
+func (v *View) Attr(key string) Value {
+	end := load32(v.p, recSize)
+	for at := end - load32(v.p, recAttrs); at < end; {
+		h := load64(v.p, uintptr(at))
 		keyLen, valueLen := uint32(h>>16)&0xffff, uint32(h>>32)
 		value := at + attrHeader + keyLen
-		if keyLen == uint32(len(key)) && stringAt(r.p, at+attrHeader, keyLen) == key {
-			return Value{Kind(h), bytesAt(r.p, value, valueLen)}
+		if keyLen == uint32(len(key)) && stringAt(v.p, at+attrHeader, keyLen) == key {
+			return Value{Kind(h), bytesAt(v.p, value, valueLen)}
 		}
 		at = value + valueLen
 	}
@@ -218,22 +223,22 @@ func (r *Record) Attr(key string) Value {
 }
 
 // AttrString returns the text of a String, Bytes or JSON attribute, or "".
-func (r *Record) AttrString(key string) string { return r.Attr(key).Text() }
+func (v *View) AttrString(key string) string { return v.Attr(key).Text() }
 
 // AttrInt returns the value of an Int attribute, and whether there is one.
-func (r *Record) AttrInt(key string) (int64, bool) {
-	v := r.Attr(key)
-	return v.Int(), v.Kind == Int
+func (v *View) AttrInt(key string) (int64, bool) {
+	value := v.Attr(key)
+	return value.Int(), value.Kind == Int
 }
 
 // Attrs calls yield for each attribute in order until it returns false.
-func (r *Record) Attrs(yield func(key []byte, value Value) bool) {
-	end := load32(r.p, recSize)
-	for at := end - load32(r.p, recAttrs); at < end; {
-		h := load64(r.p, uintptr(at))
+func (v *View) Attrs(yield func(key []byte, value Value) bool) {
+	end := load32(v.p, recSize)
+	for at := end - load32(v.p, recAttrs); at < end; {
+		h := load64(v.p, uintptr(at))
 		keyLen, valueLen := uint32(h>>16)&0xffff, uint32(h>>32)
 		value := at + attrHeader + keyLen
-		if !yield(bytesAt(r.p, at+attrHeader, keyLen), Value{Kind(h), bytesAt(r.p, value, valueLen)}) {
+		if !yield(bytesAt(v.p, at+attrHeader, keyLen), Value{Kind(h), bytesAt(v.p, value, valueLen)}) {
 			return
 		}
 		at = value + valueLen

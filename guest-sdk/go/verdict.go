@@ -15,7 +15,13 @@ const (
 	kindPatch   = 2
 	kindReplace = 3
 	kindEmit    = 5
+	kindHold    = 6
 	kindFail    = 7
+	kindRelease = 8
+	kindMerge   = 9
+	kindDiscard = 10
+
+	keyHeader = 4 // in MERGE and DISCARD: length of the key u16, zero u16
 
 	opRemove   = 7
 	opSeverity = 16
@@ -28,14 +34,15 @@ const (
 	opSD       = 23
 	opMessage  = 24
 	opStream   = 25
+	opJoin     = 26
 )
 
 // writer holds the verdicts of the batch at hand. Its buffers grow to what the
 // largest batch needed and are kept, so that a warm guest allocates nothing.
 type writer struct {
 	buf   []byte // the output; len is what is written
-	emits []byte // EMIT verdicts of the record at hand, which follow its own verdict
-	made  bool   // a record was made for the one at hand: emit is open, or was
+	emits []byte // verdicts that follow the one on the record at hand: EMIT, and on what is held
+	made  bool   // more than the record at hand has a verdict: emit is open, or was, or something was let go
 	count uint32
 	emit  New
 }
