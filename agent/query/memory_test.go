@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -205,4 +206,20 @@ func (h *fakeHost) SkipCursor(forwarder, stream string, n uint64) (uint64, error
 	to := h.moved[forwarder+"/"+stream] + n
 	h.mu.Unlock()
 	return to, h.SetCursor(forwarder, stream, to)
+}
+
+// TryModule drops what says so, and keeps the rest.
+func (h *fakeHost) TryModule(_ context.Context, name string, records []*record.Batch) ([]Verdict, error) {
+	if name != "classify" {
+		return nil, fmt.Errorf("module %q: %w", name, ErrNotFound)
+	}
+	var verdicts []Verdict
+	for i, b := range records {
+		v := Verdict{Index: i, Verdict: "keep", Records: []json.RawMessage{record.AppendJSON(nil, b.At(0), record.Meta{})}}
+		if string(b.At(0).Message()) == "drop" {
+			v = Verdict{Index: i, Verdict: "drop", Records: []json.RawMessage{}, Dropped: map[string]int{"asked": 1}}
+		}
+		verdicts = append(verdicts, v)
+	}
+	return verdicts, nil
 }

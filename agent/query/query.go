@@ -69,6 +69,7 @@ type Server struct {
 	queries chan struct{}  // one token for each query under way; maxQueries of them
 	tails   chan struct{}  // one for each tail; maxTails of them
 	lasts   chan struct{}  // one for each tail that sends what was stored before it
+	trying  sync.Mutex     // held while a module is tried: one at a time
 	wg      sync.WaitGroup // everything that begin let start
 
 	// open guards connections, every connection of the server with its tails,

@@ -186,6 +186,9 @@ func TestEveryRouteAnswersWithTheToken(t *testing.T) {
 			if method == "POST" && path == "/api/v1/cursors" {
 				body = `{"forwarder":"hook","stream":"app","set":1}`
 			}
+			if path == tryPath {
+				path, body = "/api/v1/modules/classify/try", `{"message":"a"}`
+			}
 			if resp, text := b.do(method, path, body); resp.StatusCode != 200 {
 				t.Errorf("%s %s: got %d %s, want 200", method, path, resp.StatusCode, text)
 			}
@@ -236,7 +239,7 @@ func TestUnknownPathsNameTheNearest(t *testing.T) {
 	f("/api/v1/querry", "/api/v1/query")
 	f("/api/v1/stats", "/api/v1/status")
 	f("/api/v1/audit", `there is no "/api/v1/audit"`)
-	f("/api/v1/modules/classify/try", "GET / lists")
+	f("/api/v1/modules/classify/records/of", "GET / lists")
 	f("/../../etc/passwd", "there is no")
 }
 

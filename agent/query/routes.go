@@ -43,6 +43,8 @@ func (s *Server) table() map[string]route {
 		"/api/v1/config":    {get, false, s.config},
 		"/api/v1/cursors":   {both, false, s.cursors},
 		"/api/v1/reload":    {post, false, s.reload},
+		"/api/v1/modules":   {get, false, s.modules},
+		tryPath:             {post, false, s.try},
 	}
 }
 
@@ -58,7 +60,7 @@ func (s *Server) paths() []string {
 
 // handle answers one request: who may ask, then what was asked.
 func (s *Server) handle(ctx context.Context, c *fasthttp.RequestCtx, loopback bool) {
-	path := string(c.Path())
+	path, _ := routeOf(string(c.Path()))
 	defer func() {
 		if what := recover(); what != nil {
 			s.events.bug(path, what)
@@ -167,6 +169,8 @@ Ask with the header "Authorization: Bearer TOKEN", or with the program: runnel q
   GET  /api/v1/cursors     how far each forwarder has come
   POST /api/v1/cursors     move one: {"forwarder":"hook","stream":"app","set":42}
   POST /api/v1/reload      read the configuration again
+  GET  /api/v1/modules     the modules
+  POST /api/v1/modules/NAME/try   records in, verdicts out, nothing stored
 
 Without a token:
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/runnel-log/runnel/record"
 )
 
 // ErrNotFound: the forwarder or stream that a call names does not exist. A Host
@@ -28,6 +30,10 @@ type Host interface {
 	// SkipCursor moves the cursor n records on from where it is at that
 	// moment, at most to the stream's end, and returns the offset it came to.
 	SkipCursor(forwarder, stream string, n uint64) (to uint64, err error)
+	// TryModule gives batches of one record each, borrowed, to a fresh copy of
+	// a module, one after another, and returns what it made of them; ErrNotFound
+	// for an unknown module. Nothing is stored and nothing counted.
+	TryModule(ctx context.Context, name string, records []*record.Batch) ([]Verdict, error)
 }
 
 // Status is the agent and all of its parts. The names of its JSON are promised
@@ -81,7 +87,8 @@ type ListenerStatus struct {
 }
 
 // PipelineStatus is one pipeline's part of the ledger: received + emitted =
-// stored + the dropped + rejected.
+// stored + the dropped + rejected + held, but for what modules held already when
+// the agent started.
 type PipelineStatus struct {
 	Name     string            `json:"name"`
 	From     []string          `json:"from"`
@@ -90,6 +97,7 @@ type PipelineStatus struct {
 	Stored   uint64            `json:"stored"`
 	Dropped  map[string]uint64 `json:"dropped,omitempty"` // by reason
 	Rejected uint64            `json:"rejected"`
+	Held     int64             `json:"held,omitempty"` // by its modules, in their state
 	Rate     float64           `json:"rate"`
 }
 
@@ -97,7 +105,9 @@ type PipelineStatus struct {
 type ModuleStatus struct {
 	Name      string  `json:"name"`
 	File      string  `json:"file"`
-	Hash      string  `json:"hash"` // SHA-256 of the file, hexadecimal
+	Hash      string  `json:"hash"`              // SHA-256 of the file, hexadecimal
+	Version   string  `json:"version,omitempty"` // as its manifest says
+	Ordered   bool    `json:"ordered"`           // it keeps state, and sees its batches one after another
 	Records   uint64  `json:"records"`
 	Dropped   uint64  `json:"dropped"`
 	Failed    uint64  `json:"failed"`
