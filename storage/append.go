@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// maxStaged is how many bytes of records may wait for their commit; Append
+	// maxStaged is how many bytes of records and state may wait for their commit; Append
 	// blocks beyond it.
 	maxStaged = 64 << 20
 	// keepRaw is how many staged bytes keep their uncompressed form for readers
@@ -86,9 +86,11 @@ type staged struct {
 type group struct {
 	receipt *Receipt
 	blocks  []*staged
-	open    []*gate // whose open block belongs to this group
+	open    []*gate           // whose open block belongs to this group
+	state   map[string][]byte // the last value of every key that moved; nil: is gone
 	records int
 	bytes   int
+	since   time.Time // when the first unit came; zero without
 	hurry   bool
 }
 
@@ -99,6 +101,7 @@ type intake struct {
 	mu     sync.Mutex // guards all below, and every gate's open
 	gates  map[string]*gate
 	group  *group
+	flight *group        // the one that is being committed; nil between commits
 	bytes  int           // staged and not yet on disk
 	room   chan struct{} // closed and replaced when bytes falls
 	closed bool
@@ -114,44 +117,26 @@ func settled() *Receipt {
 	return r
 }
 
-// Change is one piece of module state that moves with records: absolute, so
-// that applying it twice does no harm. A nil Value removes the key.
-type Change struct {
-	Key   string
-	Value []byte
-}
-
-// Unit is what one Append stores: all of it in one transaction.
-type Unit struct {
-	Batches []StreamBatch // taken over, whatever Append returns
-	State   []Change      // copied
-	Hurry   bool          // a sender is blocked on the receipt
-	Staged  func()        // nil, or called once the unit's place in the order is fixed (before compressing), or when Append fails
-}
-
-// Append takes the batches over, whatever it returns, and stages them for the
-// next commit, all in the same one. The receipt is fulfilled after fsync. Append
-// blocks while 64 MiB wait for the disk. It returns ErrFull, having taken
-// nothing, if a stream is full and pushes back; ctx's error; or ErrClosed.
-// Records of one caller into one stream keep their order.
+// Append takes the unit's batches over, whatever it returns, and stages all of
+// it for the next commit. The receipt is fulfilled after fsync. Append blocks
+// while 64 MiB wait for the disk. It returns ErrFull if a stream is full and
+// pushes back; ctx's error; ErrState; or ErrClosed; then nothing of the unit was
+// taken. Where a full stream drops its records, the changes are stored all the
+// same: the caller has moved on. Records of one caller into one stream keep
+// their order.
 func (s *Store) Append(ctx context.Context, u Unit) (*Receipt, error) {
-	batches, size := u.Batches, 0
-	for i := range batches {
-		size += batches[i].Records.Size()
-	}
 	var claimed [8]*staged
-	work, receipt, err := s.stage(ctx, batches, size, u.Hurry, claimed[:0])
+	work, receipt, err := claimed[:0], (*Receipt)(nil), error(nil)
+	state, err := u.ownState()
+	if err == nil {
+		work, receipt, err = s.stage(ctx, &u, state, work)
+	}
 	if u.Staged != nil {
 		u.Staged()
 	}
-	if err != nil || receipt == nil {
-		for i := range batches {
-			batches[i].Records.Release()
-		}
-		if err == nil {
-			receipt = settled()
-		}
-		return receipt, err
+	if err != nil {
+		u.release()
+		return nil, err
 	}
 	// Out of the lock, and while the previous commit is on its way to disk.
 	for _, b := range work {
@@ -167,24 +152,63 @@ func (in *intake) staged() int {
 	return in.bytes
 }
 
-// stage puts the batches in the current group and returns the blocks that the
-// caller has to compress. receipt is nil if nothing was staged.
-func (s *Store) stage(ctx context.Context, batches []StreamBatch, size int, hurry bool, work []*staged) ([]*staged, *Receipt, error) {
+// stage puts the unit in the current group and returns the blocks that the
+// caller has to compress. state is the unit's, copied.
+func (s *Store) stage(ctx context.Context, u *Unit, state []Change, work []*staged) ([]*staged, *Receipt, error) {
 	in := &s.intake
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	overflows, err := s.admit(ctx, u)
+	if err != nil {
+		return nil, nil, err
+	}
+	g := in.group
+	bytes, records := g.bytes, g.records
+	for i := range u.Batches {
+		b := &u.Batches[i]
+		gt := in.gates[b.Stream]
+		if n := b.Records.Len(); n == 0 {
+			b.Records.Release()
+		} else if overflows || gt.shut.Load() == gateDrops {
+			gt.drop(n)
+			b.Records.Release()
+		} else {
+			work = g.add(gt, b.Records, work)
+		}
+	}
+	s.setState(g, state)
+	if g.records == records && len(state) == 0 {
+		return work, settled(), nil
+	}
+	in.bytes += g.bytes - bytes
+	first := g.since.IsZero()
+	if first {
+		g.since = time.Now()
+	}
+	if first || (records == 0 && g.records > 0) || (u.Hurry && !g.hurry) || (bytes < commitBytes && g.bytes >= commitBytes) {
+		in.signal()
+	}
+	g.hurry = g.hurry || u.Hurry
+	return work, g.receipt, nil
+}
+
+// admit waits for room. overflows reports that there is none and will be none,
+// and that the records are to be dropped. intake.mu is held, except while it waits.
+func (s *Store) admit(ctx context.Context, u *Unit) (overflows bool, err error) {
+	in := &s.intake
+	size := u.size()
 	for {
 		if in.closed {
-			return nil, nil, ErrClosed
+			return false, ErrClosed
 		}
-		if err := s.refused(batches); err != nil {
-			return nil, nil, err
+		if err := s.refused(u.Batches); err != nil {
+			return false, err
 		}
 		if in.bytes == 0 || in.bytes+size <= maxStaged {
-			break
+			return false, nil
 		}
 		if in.hard {
-			return nil, nil, s.overflow(batches)
+			return true, s.overflow(u.Batches)
 		}
 		room := in.room
 		in.mu.Unlock()
@@ -194,36 +218,9 @@ func (s *Store) stage(ctx context.Context, batches []StreamBatch, size int, hurr
 		}
 		in.mu.Lock()
 		if err := ctx.Err(); err != nil {
-			return nil, nil, err
+			return false, err
 		}
 	}
-	g := in.group
-	before := g.bytes
-	for i := range batches {
-		b := &batches[i]
-		gt := in.gates[b.Stream]
-		if n := b.Records.Len(); n == 0 {
-			b.Records.Release()
-		} else if gt.shut.Load() == gateDrops {
-			gt.drop(n)
-			b.Records.Release()
-		} else {
-			work = g.add(gt, b.Records, work)
-		}
-	}
-	if g.bytes == before {
-		if g.records == 0 {
-			r := settled()
-			return nil, r, nil
-		}
-		return work, g.receipt, nil
-	}
-	in.bytes += g.bytes - before
-	if before == 0 || (hurry && !g.hurry) || (before < commitBytes && g.bytes >= commitBytes) {
-		in.signal()
-	}
-	g.hurry = g.hurry || hurry
-	return work, g.receipt, nil
 }
 
 // refused finds each batch's gate and returns ErrFull if one pushes back.
@@ -247,16 +244,14 @@ func (s *Store) refused(batches []StreamBatch) error {
 	return nil
 }
 
-// overflow drops what neither the disk nor memory has room for: inputs that
-// cannot bear back-pressure must never stop reading (design.md §2).
+// overflow answers for what neither the disk nor memory has room for: it is
+// dropped, since inputs that cannot bear back-pressure must never stop reading
+// (design.md §2), unless a stream pushes back.
 func (s *Store) overflow(batches []StreamBatch) error {
 	for i := range batches {
 		if s.intake.gates[batches[i].Stream].stream.onFull() == PushBack {
 			return ErrFull
 		}
-	}
-	for i := range batches {
-		s.intake.gates[batches[i].Stream].drop(batches[i].Records.Len())
 	}
 	return nil
 }
@@ -336,7 +331,7 @@ func (in *intake) take() *group {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	g := in.group
-	in.group = newGroup()
+	in.group, in.flight = newGroup(), g
 	for _, gt := range g.open {
 		gt.open = nil
 	}
@@ -347,6 +342,7 @@ func (in *intake) take() *group {
 func (in *intake) done(g *group) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	in.flight = nil
 	in.bytes -= g.bytes
 	close(in.room)
 	in.room = make(chan struct{})

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// cursorPatience is how long a cursor that moved waits for a commit to travel with.
-	cursorPatience = time.Second
+	// statePatience is how long state that moved waits for records to travel with.
+	statePatience = time.Second
 	// maxEntries ends a segment of many small entries early: a quiet host makes a
 	// block of a line every 250 ms, and only sealed segments can be tidied.
 	maxEntries = 8192
@@ -56,16 +56,21 @@ func (s *Store) due(since time.Duration) (wait time.Duration, closing bool) {
 	in := &s.intake
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	g := in.group
 	switch {
 	case in.closed:
 		return 0, true
-	case in.group.records > 0:
-		return s.paceOf(in.group, since), false
+	case g.records > 0 || g.hurry || g.bytes >= commitBytes:
+		return s.paceOf(g, since), false
+	}
+	wait = time.Duration(math.MaxInt64)
+	if !g.since.IsZero() {
+		wait = statePatience - time.Since(g.since)
 	}
 	if at := s.dirtySince.Load(); at != 0 {
-		return cursorPatience - time.Since(time.Unix(0, at)), false
+		wait = min(wait, statePatience-time.Since(time.Unix(0, at)))
 	}
-	return time.Duration(math.MaxInt64), false
+	return wait, false
 }
 
 // commit brings a group to disk, however long that takes, and fulfils its receipt.
@@ -177,9 +182,7 @@ func (s *Store) write(g *group) error {
 		return err
 	}
 	s.dirtySince.Store(0) // before looking: what moves from here on sets it again
-	s.mu.RLock()
-	state := s.dirtyChanges()
-	s.mu.RUnlock()
+	state, own := s.encodeState(g)
 	if len(g.blocks) == 0 && len(state) == 0 {
 		return errNothing
 	}
@@ -202,27 +205,25 @@ func (s *Store) write(g *group) error {
 		st.coming += uint64(b.count)
 		sequence++
 	}
-	var stateEntry []byte
-	if len(state) > 0 {
-		stateEntry = make([]byte, headerSize("")+len(state))
-		copy(stateEntry[headerSize(""):], state)
-		seal(stateEntry, &header{kind: kindState, sequence: sequence, rawLen: uint32(len(state)), epoch: s.identity.epoch, arrival: arrival}, "")
+	for _, entry := range state {
+		rawLen := uint32(len(entry) - headerSize(""))
+		seal(entry, &header{kind: kindState, sequence: sequence, rawLen: rawLen, epoch: s.identity.epoch, arrival: arrival}, "")
 		sequence++
 	}
-	err := seg.updateWith(func(tx *bbolt.Tx) error { return s.transact(tx, g, stateEntry) }, s.commitTx)
+	err := seg.updateWith(func(tx *bbolt.Tx) error { return s.transact(tx, g, state) }, s.commitTx)
 	if err != nil {
-		if len(state) > 0 {
+		if len(own) > 0 {
 			s.touched()
 		}
 		return err
 	}
 	s.padded = s.padding
-	s.publish(g, heads, state, sequence)
+	s.publish(g, heads, own, sequence)
 	return nil
 }
 
 // transact puts the entries of one commit into a transaction.
-func (s *Store) transact(tx *bbolt.Tx, g *group, stateEntry []byte) error {
+func (s *Store) transact(tx *bbolt.Tx, g *group, state [][]byte) error {
 	s.active.size.Store(tx.Size())
 	log := tx.Bucket(bucketLog)
 	log.FillPercent = 1 // keys only ever come at the end
@@ -237,12 +238,12 @@ func (s *Store) transact(tx *bbolt.Tx, g *group, stateEntry []byte) error {
 			return err
 		}
 	}
-	if stateEntry != nil {
-		if err := put(stateEntry); err != nil {
+	for _, entry := range state {
+		if err := put(entry); err != nil {
 			return err
 		}
 	}
-	return s.pad(log, g, sequence-1)
+	return s.pad(log, g, state, sequence-1)
 }
 
 // Padding is a handful of empty values behind a commit's last entry, under its
@@ -253,12 +254,12 @@ func (s *Store) transact(tx *bbolt.Tx, g *group, stateEntry []byte) error {
 // removes it (docs/format/storage.md "Padding").
 const (
 	padding      = 5
-	paddingFrom  = 4 << 10 // bytes of a commit's last block from which it pays
+	paddingFrom  = 4 << 10 // bytes of a commit's last entries from which it pays
 	paddingUntil = 1 << 20 // bytes of a commit up to which it matters
 )
 
 // pad replaces the padding of the last commit with that of this one.
-func (s *Store) pad(log *bbolt.Bucket, g *group, last uint64) error {
+func (s *Store) pad(log *bbolt.Bucket, g *group, state [][]byte, last uint64) error {
 	if s.padded != 0 {
 		// The first lies in a leaf that is full; it stays.
 		for i := 1; i < padding; i++ {
@@ -267,12 +268,17 @@ func (s *Store) pad(log *bbolt.Bucket, g *group, last uint64) error {
 			}
 		}
 	}
-	size := 0
+	size, end := 0, 0
 	for _, b := range g.blocks {
 		size += len(b.entry)
+		end = len(b.entry)
+	}
+	for _, entry := range state {
+		size += len(entry)
+		end = max(end, len(entry))
 	}
 	s.padding = 0
-	if size > paddingUntil || size == 0 || len(g.blocks[len(g.blocks)-1].entry) < paddingFrom {
+	if size > paddingUntil || end < paddingFrom {
 		return nil
 	}
 	s.padding = last
@@ -289,15 +295,16 @@ func paddingKey(sequence uint64, i int) []byte {
 	return append(key[:], byte(i))
 }
 
-// publish makes a commit visible.
-func (s *Store) publish(g *group, heads []head, state []byte, sequence uint64) {
+// publish makes a commit visible. own is the encoding of the store's own state in it.
+func (s *Store) publish(g *group, heads []head, own []byte, sequence uint64) {
+	s.kept.commit(g.state) // before the sequence: a checkpoint must not lag behind its own
 	s.mu.Lock()
 	for i, b := range g.blocks {
 		b.gate.stream.add(s.active, heads[i])
 		b.gate.stream.counter.Add(b.count)
 	}
-	if len(state) > 0 {
-		s.settle(state)
+	if len(own) > 0 {
+		s.settle(own)
 	}
 	s.sequence = sequence
 	s.active.last = sequence - 1

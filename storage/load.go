@@ -93,7 +93,7 @@ func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) 
 			return true, err
 		}
 		clear(s.cursors)
-		clear(s.others)
+		s.kept.reset()
 		clear(s.streams)
 		s.checkpointed, forked = 0, true
 		s.checkpoint, err = openCheckpoint(path)

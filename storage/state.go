@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -13,11 +14,12 @@ import (
 )
 
 // The kinds of state. The letters are part of the format; what a build does
-// not know it keeps and hands on, so that marks, module state and the ledger
-// can join without a new format.
+// not know it keeps and hands on, so that marks and the ledger can join without
+// a new format.
 const (
 	stateCursor = 'c' // key: name, NUL, stream; value: next u64, expired u64
 	stateStream = 's' // key: name; value: first, next, expired, dropped u64
+	stateModule = "m" // key: the module's; value: likewise
 )
 
 // change is one state that moved: an absolute value, so that applying it twice
@@ -29,15 +31,17 @@ type change struct {
 
 // appendChange encodes c (docs/format/storage.md "State").
 func appendChange(b []byte, c change) []byte {
+	return append(append(appendChangeHead(b, c.kind, len(c.key), c.value), c.key...), c.value...)
+}
+
+func appendChangeHead(b []byte, kind byte, keyLen int, value []byte) []byte {
 	flags := byte(0)
-	if c.value == nil {
+	if value == nil {
 		flags = 1
 	}
-	b = append(b, c.kind, flags)
-	b = binary.LittleEndian.AppendUint16(b, uint16(len(c.key)))
-	b = binary.LittleEndian.AppendUint32(b, uint32(len(c.value)))
-	b = append(b, c.key...)
-	return append(b, c.value...)
+	b = append(b, kind, flags)
+	b = binary.LittleEndian.AppendUint16(b, uint16(keyLen))
+	return binary.LittleEndian.AppendUint32(b, uint32(len(value)))
 }
 
 // parseChanges calls f with every change that b encodes; it returns errDamaged
@@ -102,7 +106,7 @@ func (st *stream) change() change {
 	return change{stateStream, []byte(st.name), numbers(st.first, st.next, st.expired, st.dropped)}
 }
 
-// apply takes one change over into memory; the caller holds Store.mu or is Open.
+// apply takes one change over into memory. Only Open does.
 func (s *Store) apply(c change) {
 	switch c.kind {
 	case stateCursor:
@@ -122,19 +126,54 @@ func (s *Store) apply(c change) {
 		st.next = max(st.next, number(c.value, 1))
 		st.expired, st.dropped = number(c.value, 2), number(c.value, 3)
 	default:
-		key := string(append([]byte{c.kind}, c.key...))
-		if c.value == nil {
-			delete(s.others, key)
-			return
+		value := c.value
+		if value != nil {
+			value = append([]byte{}, value...)
 		}
-		s.others[key] = slices.Clone(c.value)
+		s.kept.set(string(append([]byte{c.kind}, c.key...)), value)
 	}
 }
 
-// dirtyChanges encodes the state that moved since the last entry, or nothing.
-// Store.mu is held.
-func (s *Store) dirtyChanges() []byte {
-	var b []byte
+// stateEntry is the length at which an entry of state ends and the next begins.
+const stateEntry = 1 << 20
+
+// encodeState makes the entries of the state that moves with a commit, each
+// behind room for its header: the store's own, whose encoding it returns as
+// well, and the group's. They are valid until it is called again.
+func (s *Store) encodeState(g *group) (entries [][]byte, own []byte) {
+	room := make([]byte, headerSize(""))
+	b := append(s.stateRoom[:0], room...)
+	s.mu.RLock()
+	b = s.dirtyChanges(b)
+	s.mu.RUnlock()
+	ownEnd := len(b)
+	starts := []int{0}
+	for key, value := range g.state {
+		if len(b)-starts[len(starts)-1] >= stateEntry {
+			starts = append(starts, len(b))
+			b = append(b, room...)
+		}
+		b = append(append(appendChangeHead(b, key[0], len(key)-1, value), key[1:]...), value...)
+	}
+	if s.stateRoom = b[:0]; cap(b) > 2*stateEntry {
+		s.stateRoom = nil
+	}
+	if len(b) == len(room) {
+		return nil, nil
+	}
+	for i, start := range starts {
+		end := len(b)
+		if i+1 < len(starts) {
+			end = starts[i+1]
+		}
+		entries = append(entries, b[start:end:end])
+	}
+	return entries, b[len(room):ownEnd]
+}
+
+// dirtyChanges appends the encoding of the store's own state that moved since
+// the last entry. Store.mu is held.
+func (s *Store) dirtyChanges(b []byte) []byte {
 	for key, c := range s.cursors {
 		if c.dirty {
 			b = appendChange(b, key.change(c))
@@ -203,8 +242,12 @@ func (s *Store) loadCheckpoint() (sequence uint64, err error) {
 			sequence = binary.BigEndian.Uint64(v)
 		}
 		return state.ForEach(func(k, v []byte) error {
-			if len(k) > 0 {
+			switch {
+			case len(k) == 0:
+			case k[0] == stateCursor || k[0] == stateStream:
 				s.apply(change{k[0], slices.Clone(k[1:]), slices.Clone(v)})
+			default:
+				s.kept.load(string(k), append([]byte{}, v...))
 			}
 			return nil
 		})
@@ -213,7 +256,8 @@ func (s *Store) loadCheckpoint() (sequence uint64, err error) {
 }
 
 // saveCheckpoint writes the state of all entries up to the last committed one
-// into state.db. Only what differs is put: bbolt copies whole pages.
+// into state.db. Only what differs is put: bbolt copies whole pages. Of what the
+// store keeps for others it is told what moved.
 func (s *Store) saveCheckpoint() error {
 	s.mu.RLock()
 	sequence := s.sequence - 1
@@ -224,41 +268,49 @@ func (s *Store) saveCheckpoint() error {
 	for _, st := range s.streams {
 		changes = append(changes, st.change())
 	}
-	for key, value := range s.others {
-		changes = append(changes, change{key[0], []byte(key[1:]), value})
-	}
 	s.mu.RUnlock()
-	err := s.checkpoint.update(func(tx *bbolt.Tx) error { return putCheckpoint(tx, sequence, s.identity, changes) })
-	if err == nil {
-		s.mu.Lock()
-		s.checkpointed = max(s.checkpointed, sequence)
-		s.mu.Unlock()
+	moved := s.kept.take() // after the sequence: may be newer, never older
+	err := s.checkpoint.update(func(tx *bbolt.Tx) error {
+		state, err := putCheckpointMeta(tx, sequence, s.identity)
+		if err != nil {
+			return err
+		}
+		return errors.Join(putOwn(state, changes), putKept(state, moved))
+	})
+	if err != nil {
+		s.kept.restore(moved)
+		return err
 	}
-	return err
+	s.mu.Lock()
+	s.checkpointed = max(s.checkpointed, sequence)
+	s.mu.Unlock()
+	return nil
 }
 
-func putCheckpoint(tx *bbolt.Tx, sequence uint64, id identity, changes []change) error {
+// putCheckpointMeta writes all but the state, and returns the bucket for that.
+func putCheckpointMeta(tx *bbolt.Tx, sequence uint64, id identity) (state *bbolt.Bucket, err error) {
 	meta, err := tx.CreateBucketIfNotExists(bucketMeta)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	state, err := tx.CreateBucketIfNotExists(bucketState)
+	state, err = tx.CreateBucketIfNotExists(bucketState)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	err = errors.Join(
+	return state, errors.Join(
 		meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, Version)),
 		meta.Put(keySequence, binary.BigEndian.AppendUint64(nil, sequence)),
 		meta.Put(keyAgent, binary.BigEndian.AppendUint32(slices.Clone(id.agent[:]), id.epoch)))
-	if err != nil {
-		return err
-	}
+}
+
+// putOwn makes the store's own state in the checkpoint that of changes, which is all of it.
+func putOwn(state *bbolt.Bucket, changes []change) error {
 	seen := make(map[string]bool, len(changes))
 	for _, c := range changes {
-		key := append([]byte{c.kind}, c.key...)
 		if c.value == nil {
 			continue
 		}
+		key := append([]byte{c.kind}, c.key...)
 		seen[string(key)] = true
 		if bytes.Equal(state.Get(key), c.value) {
 			continue
@@ -268,15 +320,35 @@ func putCheckpoint(tx *bbolt.Tx, sequence uint64, id identity, changes []change)
 		}
 	}
 	var gone [][]byte
-	_ = state.ForEach(func(k, _ []byte) error {
-		if !seen[string(k)] {
-			gone = append(gone, slices.Clone(k))
+	for _, kind := range []byte{stateCursor, stateStream} {
+		c := state.Cursor()
+		for k, _ := c.Seek([]byte{kind}); len(k) > 0 && k[0] == kind; k, _ = c.Next() {
+			if !seen[string(k)] {
+				gone = append(gone, slices.Clone(k))
+			}
 		}
-		return nil
-	})
+	}
 	for _, key := range gone {
 		if err := state.Delete(key); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// putKept writes the state that moved, in order of keys, so that bbolt walks
+// along its pages once.
+func putKept(state *bbolt.Bucket, moved map[string][]byte) error {
+	for _, key := range slices.Sorted(maps.Keys(moved)) {
+		value := moved[key]
+		err := error(nil)
+		if value == nil {
+			err = state.Delete([]byte(key))
+		} else {
+			err = state.Put([]byte(key), value)
+		}
+		if err != nil {
+			return fmt.Errorf("state of %d and %d bytes: %w", len(key), len(value), err)
 		}
 	}
 	return nil

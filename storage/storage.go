@@ -6,7 +6,7 @@
 // on disk; damaged bytes are never served, and neither they nor a full disk may
 // end the process or keep the store from opening.
 //
-// Locks, where two are needed: intake.mu, then Store.mu. The committer is the
+// Locks, where two are needed: intake.mu, then Store.mu, then kept.mu. The committer is the
 // only goroutine that appends to segments and moves a stream's next offset.
 package storage
 
@@ -32,28 +32,30 @@ type Store struct {
 	metrics  *meters
 	intake   intake
 	recent   recent
+	kept     kept
 
 	mu           sync.RWMutex // guards all down to the blank line
 	streams      map[string]*stream
 	cursors      map[cursorKey]*cursor
-	others       map[string][]byte // state of kinds this build does not use
-	segments     []*segment        // in order of base; the last is active
-	dead         []*segment        // replaced or empty, to be unlinked
-	toIndex      []*segment        // sealed and without an index of their own yet
-	damage       map[uint64]bool   // sequences of blocks already counted as damaged
-	sequence     uint64            // of the next entry; only the committer moves it
-	checkpointed uint64            // entries up to here are in state.db
-	latest       int64             // the highest time seen, by which ages are told
-	limit        int64             // bytes the segments may use
-	full         bool              // over limit, and nothing may be taken
-	hard         bool              // the disk refuses
-	changed      chan struct{}     // closed and replaced at each commit
+	segments     []*segment      // in order of base; the last is active
+	dead         []*segment      // replaced or empty, to be unlinked
+	toIndex      []*segment      // sealed and without an index of their own yet
+	damage       map[uint64]bool // sequences of blocks already counted as damaged
+	sequence     uint64          // of the next entry; only the committer moves it
+	checkpointed uint64          // entries up to here are in state.db
+	latest       int64           // the highest time seen, by which ages are told
+	limit        int64           // bytes the segments may use
+	full         bool            // over limit, and nothing may be taken
+	hard         bool            // the disk refuses
+	changed      chan struct{}   // closed and replaced at each commit
 
 	active  *segment // the committer's own; replaced under mu
 	arrival int64    // the committer's own
 	suspect bool     // the committer's own: the outcome of the last commit is unknown
 	padded  uint64   // the committer's own: the sequence that the last commit's padding follows, 0 without
 	padding uint64   // the same of the commit being built
+
+	stateRoom []byte // the committer's own: memory for entries of state
 
 	rotate      atomic.Bool  // end the active segment before its time
 	dirtySince  atomic.Int64 // since when state waits for a commit; 0: none does
@@ -81,10 +83,11 @@ func Open(o Options) (*Store, error) {
 	}
 	s := &Store{
 		options: o, dir: dir, events: newEvents(o.Log), metrics: newMeters(o.Metrics),
-		streams: map[string]*stream{}, cursors: map[cursorKey]*cursor{}, others: map[string][]byte{}, damage: map[uint64]bool{},
+		streams: map[string]*stream{}, cursors: map[cursorKey]*cursor{}, damage: map[uint64]bool{},
 		limit: math.MaxInt64, changed: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
 		commitTx: transactCommit, free: available,
 	}
+	s.kept.reset()
 	s.recent.byKey = map[recentKey]*record.Batch{}
 	s.intake = intake{gates: map[string]*gate{}, group: newGroup(), room: make(chan struct{}), wake: make(chan struct{}, 1)}
 	if err := s.load(); err != nil {

@@ -1,0 +1,127 @@
+package storage
+
+import (
+	"strings"
+	"sync"
+)
+
+// kept is the state that the store keeps for others and does not understand:
+// that of modules, and of kinds that a later build wrote. Keys begin with the
+// letter of their kind. Values are never written to, so that they can be read
+// out of the lock. It has a lock of its own so that nobody who reads records
+// waits while much state moves.
+type kept struct {
+	mu      sync.Mutex // guards all below; taken last
+	values  map[string]keptValue
+	unsaved map[string][]byte // what moved since the last checkpoint; nil: is gone
+	bytes   int64             // of all keys and values
+}
+
+type keptValue struct {
+	value []byte
+	saved bool // the checkpoint may have the key
+}
+
+// reset forgets everything; a new kept wants it first.
+func (k *kept) reset() {
+	k.values, k.unsaved, k.bytes = map[string]keptValue{}, map[string][]byte{}, 0
+}
+
+// load takes over what the checkpoint has.
+func (k *kept) load(key string, value []byte) {
+	k.values[key] = keptValue{value, true}
+	k.bytes += int64(len(key) + len(value))
+}
+
+// set moves one key; a nil value removes it. k.mu is held, or it is Open.
+func (k *kept) set(key string, value []byte) {
+	old, had := k.values[key]
+	if had {
+		k.bytes -= int64(len(key) + len(old.value))
+	}
+	gone, dirty := k.unsaved[key]
+	saved := old.saved || (dirty && gone == nil)
+	if value != nil {
+		k.values[key] = keptValue{value, saved}
+		k.bytes += int64(len(key) + len(value))
+		k.unsaved[key] = value
+		return
+	}
+	delete(k.values, key)
+	if saved {
+		k.unsaved[key] = nil
+	} else {
+		delete(k.unsaved, key) // the checkpoint never knew it
+	}
+}
+
+// commit takes over what a commit has brought to disk.
+func (k *kept) commit(state map[string][]byte) {
+	if len(state) == 0 {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for key, value := range state {
+		k.set(key, value)
+	}
+}
+
+func (k *kept) has(key string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, ok := k.values[key]
+	return ok
+}
+
+// with returns what has keys that begin with prefix.
+func (k *kept) with(prefix string) map[string][]byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	found := map[string][]byte{}
+	for key, v := range k.values {
+		if strings.HasPrefix(key, prefix) {
+			found[key] = v.value
+		}
+	}
+	return found
+}
+
+// take returns what a checkpoint has to write.
+func (k *kept) take() map[string][]byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delta := k.unsaved
+	k.unsaved = map[string][]byte{}
+	for key := range delta {
+		if v, ok := k.values[key]; ok {
+			v.saved = true
+			k.values[key] = v
+		}
+	}
+	return delta
+}
+
+// restore takes back what a checkpoint could not write; what moved meanwhile
+// is newer.
+func (k *kept) restore(delta map[string][]byte) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for key, value := range k.unsaved {
+		delta[key] = value
+	}
+	k.unsaved = delta
+	for key := range delta {
+		if v, ok := k.values[key]; ok {
+			v.saved = true
+			k.values[key] = v
+		}
+	}
+}
+
+// size returns the bytes of all keys and values.
+func (k *kept) size() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.bytes
+}
