@@ -72,12 +72,18 @@ func BenchmarkProcess(b *testing.B) {
 		options Options
 	}{
 		{"keep-all", Options{Code: assembly{}.bytes()}},
+		{"go/keepdrop", Options{File: "../guest-sdk/go/bench", Config: []byte(`{"do":"keepdrop"}`)}},
+		{"go/route", Options{File: "../guest-sdk/go/bench", Config: []byte(`{"do":"route"}`)}},
 		{"classify", Options{Config: []byte(`{"drop_debug":true,"errors_stream":"errors"}`)}},
 		{"classify+redact", Options{Config: []byte(`{"drop_debug":true,"errors_stream":"errors","redact":true}`)}},
 	} {
 		b.Run(c.name, func(b *testing.B) {
-			if c.options.Code == nil {
+			switch { // a File that is a folder is a Go guest's, to be built
+			case c.options.Code != nil:
+			case c.options.File == "":
 				c.options.File = guest(b, classifyFolder)
+			case filepath.Ext(c.options.File) == "":
+				c.options.File = guest(b, c.options.File)
 			}
 			c.options.Time, c.options.KnownStream = time.Second, known
 			m := load(b, c.options)
