@@ -226,9 +226,22 @@ func (w *rewriter) other(f *body, r *reader, op byte, at int) error {
 		f.cost += 16 * unit
 		return r.immediates(op)
 	default:
+		f.cost += uint32(slow[op])
 		return r.immediates(op)
 	}
 	return nil
+}
+
+// slow is what instructions cost beyond one, where they take several times as
+// long as most: a load may wait for memory, the others for the arithmetic unit.
+var slow = [256]uint8{
+	0x28: 3, 0x29: 3, 0x2a: 3, 0x2b: 3, 0x2c: 3, 0x2d: 3, 0x2e: 3, 0x2f: 3, // loads
+	0x30: 3, 0x31: 3, 0x32: 3, 0x33: 3, 0x34: 3, 0x35: 3,
+	0x36: 1, 0x37: 1, 0x38: 1, 0x39: 1, 0x3a: 1, 0x3b: 1, 0x3c: 1, 0x3d: 1, 0x3e: 1, // stores
+	0x6c: 2, 0x7e: 2, // integer multiplications, divisions and remainders
+	0x6d: 15, 0x6e: 15, 0x6f: 15, 0x70: 15, 0x7f: 15, 0x80: 15, 0x81: 15, 0x82: 15,
+	0x8d: 7, 0x8e: 7, 0x8f: 7, 0x90: 7, 0x9b: 7, 0x9c: 7, 0x9d: 7, 0x9e: 7, // rounding
+	0x91: 31, 0x9f: 31, 0x95: 15, 0xa3: 15, // square roots and divisions
 }
 
 // The states of a function in share.

@@ -17,6 +17,18 @@ func (e events) cacheDamaged(dir string, err error) {
 	e.log.Warn().Str("dir", dir).Err(err).Msg("cached code of a module was unusable; it was compiled again")
 }
 
+func (e events) interpreted() {
+	e.log.Warn().Msg("modules are interpreted, some fifty times slower than compiled")
+}
+
+func (e events) metricRefused(name []byte, why string) {
+	e.log.Warn().Bytes("metric", name).Str("reason", why).Msg("module counted what it may not; said once")
+}
+
+func (e events) recycled(memory int64) {
+	e.log.Debug().Int64("memory", memory).Msg("instance of a module replaced, as its memory had grown")
+}
+
 func (e events) loaded(file string, size int, took time.Duration) {
 	e.log.Info().Str("file", file).Int("bytes", size).Dur("took_ms", took).Msg("module loaded")
 }

@@ -17,9 +17,11 @@ import (
 // invalid module stays invalid, and the engine's validator still sees it.
 
 // quantum is the fuel between two calls of the host. A unit is at most about 32
-// instructions, 32 bytes of stack or 16 bytes of memory copied, so this is at
-// most some 8 M instructions, two milliseconds of them, and 8 MiB of stack.
-const quantum = 1 << 18
+// instructions, 32 bytes of stack or 8 bytes of memory copied, so this is at most
+// some 1 M instructions, 1 MiB of stack and 256 KiB copied: ten microseconds of
+// what guests usually do, and a few milliseconds of the slowest there is, loads
+// from nowhere near (BenchmarkQuantum).
+const quantum = 1 << 15
 
 // unit is how many instructions cost one more.
 const unit = 32
@@ -29,6 +31,10 @@ const (
 	fuelModule = "runnel"
 	fuelName   = "fuel"
 )
+
+// The export by which the host sets and reads what is left. No compiler makes
+// such a name, and a module that has it is refused as exporting it twice.
+const fuelExport = "runnel fuel"
 
 type rewriter struct {
 	*shape
@@ -121,7 +127,8 @@ func (w *rewriter) section(id byte, r *reader) ([]byte, error) {
 		return append(appendS32(b, quantum), opEnd), nil
 	case secExport:
 		n := r.count()
-		b = appendU32(b, uint32(n))
+		b = appendU32(b, uint32(n+1))
+		b = appendU32(append(appendName(b, fuelExport), 3), w.fuel)
 		for range n {
 			b = appendName(b, r.name())
 			kind, index := r.byte(), r.u32()
@@ -286,12 +293,12 @@ func (w *rewriter) check(b []byte, instructions uint32) []byte {
 }
 
 // checkBulk appends the same at the cost of the length on top of the stack,
-// 16 bytes a unit; the length stays there.
+// 8 bytes a unit; the length stays there.
 func (w *rewriter) checkBulk(b []byte, spare uint32) []byte {
 	b = appendU32(append(b, opLocalTee), spare)
 	b = appendU32(append(b, opGlobalGet), w.fuel)
 	b = appendU32(append(b, opLocalGet), spare)
-	b = append(b, opI32Const, 4, opI32ShrU, opI32Sub)
+	b = append(b, opI32Const, 3, opI32ShrU, opI32Sub)
 	b = append(b, opI32Const, 1, opI32Sub)
 	return w.test(b)
 }

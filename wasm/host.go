@@ -3,13 +3,8 @@ package wasm
 import (
 	"context"
 	"errors"
-	"fmt"
-	"runtime"
-	"time"
 
 	"github.com/rs/zerolog"
-	"github.com/tetratelabs/wazero"
-	"github.com/tetratelabs/wazero/api"
 )
 
 // call is the context of every call into a guest: it carries the instance to
@@ -22,8 +17,13 @@ type call struct {
 // caller returns the instance a host function was called by.
 func caller(ctx context.Context) *instance { return ctx.(*call).in }
 
-// errDeadline stops a guest that used its time up.
+// errDeadline stops a guest that used its time up: its fuel, or, if that takes
+// long on this machine, its CPU time. What is shown says which.
 var errDeadline = errors.New("not done")
+
+// errFuel is thrown through the guest when its fuel is used up, errDeadline when
+// its CPU time is.
+var errFuel = errors.New("no fuel left")
 
 // errRecursion stops a guest whose stack has become too large.
 var errRecursion = errors.New("guest recurses too deep: its stack is beyond the limit of 4 MiB")
@@ -31,69 +31,30 @@ var errRecursion = errors.New("guest recurses too deep: its stack is beyond the 
 // errMisuse stops a guest that gave a host function an address outside its memory.
 var errMisuse = errors.New("a host function was given memory the guest does not have")
 
-// bindRunnel makes the host services of ABI §5, bound without reflection.
-func bindRunnel(ctx context.Context, rt wazero.Runtime) error {
-	i32, i64 := api.ValueTypeI32, api.ValueTypeI64
-	b := rt.NewHostModuleBuilder(fuelModule)
-	b.NewFunctionBuilder().WithGoFunction(api.GoFunc(hostLog), []api.ValueType{i32, i32, i32}, nil).Export("log")
-	b.NewFunctionBuilder().WithGoFunction(api.GoFunc(hostNow), nil, []api.ValueType{i64}).Export("now")
-	b.NewFunctionBuilder().WithGoFunction(api.GoFunc(hostFuel), nil, []api.ValueType{i32}).Export(fuelName)
-	_, err := b.Instantiate(ctx)
-	if err != nil {
-		return fmt.Errorf("bind host services: %w", err)
-	}
-	return nil
-}
-
 var guestLevels = [...]zerolog.Level{zerolog.DebugLevel, zerolog.InfoLevel, zerolog.WarnLevel, zerolog.ErrorLevel}
 
 // hostLog is runnel.log(level, ptr, len) (ABI §5.1).
 func hostLog(ctx context.Context, stack []uint64) {
 	in := caller(ctx)
-	in.served()
-	level := min(uint32(stack[0]), uint32(len(guestLevels)-1))
 	text, ok := in.memory.Read(uint32(stack[1]), uint32(stack[2]))
 	if !ok {
 		panic(errMisuse)
 	}
+	in.served(maxLine)
+	level := min(uint32(stack[0]), uint32(len(guestLevels)-1))
 	in.module.said.line(guestLevels[level], text)
 }
 
 // hostNow is runnel.now() → i64 (ABI §5.2).
-func hostNow(ctx context.Context, stack []uint64) { stack[0] = uint64(caller(ctx).now) }
+func hostNow(ctx context.Context, stack []uint64) {
+	in := caller(ctx)
+	in.served(0)
+	stack[0] = uint64(in.now)
+}
 
 // hostFuel is called by the rewritten guest when its fuel is used up. Being in
 // Go again is what lets the collector go on; a guest beyond its time is stopped.
 func hostFuel(ctx context.Context, stack []uint64) {
 	caller(ctx).yield()
 	stack[0] = quantum
-}
-
-// stopwatch measures the CPU time of one call. It starts at the call's first
-// yield, since the system call costs more than many a call: a quantum, about a
-// millisecond at worst, is not counted.
-type stopwatch struct {
-	started bool
-	from    time.Duration
-}
-
-// running returns the CPU time since the first call of it.
-func (s *stopwatch) running() time.Duration {
-	if !s.started {
-		runtime.LockOSThread() // or the time of two threads would be compared
-		s.started, s.from = true, threadTime()
-		return 0
-	}
-	return threadTime() - s.from
-}
-
-// stop ends the measurement and returns it.
-func (s *stopwatch) stop() time.Duration {
-	if !s.started {
-		return 0
-	}
-	s.started = false
-	spent := threadTime() - s.from
-	runtime.UnlockOSThread()
-	return spent
 }

@@ -77,7 +77,7 @@ func TestRecursionIsStoppedEarly(t *testing.T) {
 func TestHostileGuests(t *testing.T) {
 	bulk := []byte{opPrefix, bulkMemoryFill, 0}
 	whole := join(i32(0), i32(7), i32(32*pageSize))
-	const late = "not done after 30ms of CPU time"
+	const late = "not done after 30ms " // worth of fuel, or of CPU time, whichever is used up first
 	recursion := assembly{extra: []function{{typeVoid, call1(4)}}, process: join(call1(4), []byte{0x42, 0})}
 	mutual := assembly{extra: []function{{typeVoid, call1(5)}, {typeVoid, call1(4)}}, process: join(call1(4), []byte{0x42, 0})}
 	indirect := assembly{extra: []function{{typeVoid, join(i32(0), []byte{opCallIndirect, typeVoid, 0})}}, table: []byte{0, 1},

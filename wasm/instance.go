@@ -30,6 +30,7 @@ type instance struct {
 	stack   [2]uint64 // parameters and results of a call
 
 	input, room uint32 // the guest's buffer for batches, and its size
+	began       uint32 // bytes of memory once it had started
 
 	// What host functions need to know of the call at hand.
 	now       int64
@@ -37,9 +38,8 @@ type instance struct {
 	batch     []byte
 	random    *rand.Rand
 	written   lines
-	hostCalls uint32
-	limit     time.Duration
-	clock     stopwatch
+	meter     meter
+	added     added
 
 	apply applier
 }
@@ -47,7 +47,8 @@ type instance struct {
 // newInstance makes an instance and runs its start-up: _initialize and
 // runnel_init, each within the same bounds as a batch, with a second at least.
 func (m *Module) newInstance() (*instance, error) {
-	in := &instance{module: m, limit: max(time.Second, 10*m.options.Time)}
+	in := &instance{module: m}
+	in.meter.allow(max(time.Second, 10*m.options.Time), m.interpreted)
 	in.call = call{context.Background(), in}
 	in.now = m.options.Now().UnixNano()
 	in.apply.in = in
@@ -59,11 +60,13 @@ func (m *Module) newInstance() (*instance, error) {
 	}
 	in.guest, in.memory = guest, guest.Memory()
 	in.alloc, in.process = guest.ExportedFunction("runnel_alloc"), guest.ExportedFunction("runnel_process")
+	in.meter.fuel = guest.ExportedGlobal(fuelExport).(api.MutableGlobal)
 	if err := in.start(); err != nil {
 		in.discard()
 		return nil, err
 	}
-	in.limit = m.options.Time
+	in.began = in.memory.Size()
+	in.meter.allow(m.options.Time, m.interpreted)
 	return in, nil
 }
 
@@ -96,9 +99,6 @@ func (in *instance) start() error {
 
 // startError says what went wrong in a step of the start-up.
 func (in *instance) startError(step string, err error) error {
-	if errors.Is(err, errDeadline) {
-		err = fmt.Errorf("%w after %v of CPU time", errDeadline, in.limit)
-	}
 	return fmt.Errorf("%s: %w", step, err)
 }
 
@@ -107,8 +107,12 @@ func (in *instance) startError(step string, err error) error {
 func (in *instance) enter(f api.Function) error {
 	in.written.start()
 	in.running = f
+	in.added.start()
+	in.meter.start()
 	err := f.CallWithStack(&in.call, in.stack[:])
-	if spent := in.clock.stop(); spent > 0 {
+	used, spent := in.meter.stop()
+	in.module.fuel.Add(used)
+	if spent > 0 {
 		in.module.spent.Add(int64(spent))
 	}
 	if err == nil {
@@ -117,8 +121,11 @@ func (in *instance) enter(f api.Function) error {
 	if exit, ok := errors.AsType[*sys.ExitError](err); ok {
 		return in.written.because(fmt.Errorf("guest exited with status %d", exit.ExitCode()))
 	}
+	if errors.Is(err, errFuel) {
+		return fmt.Errorf("%w after %v worth of fuel", errDeadline, in.meter.time)
+	}
 	if errors.Is(err, errDeadline) {
-		return errDeadline
+		return fmt.Errorf("%w after %v of CPU time", errDeadline, in.meter.cpu)
 	}
 	for _, known := range [...]error{errMisuse, errRecursion} {
 		if errors.Is(err, known) {
@@ -144,13 +151,17 @@ func (in *instance) allocate(n uint32) (uint32, error) {
 	return uint32(in.stack[0]), nil
 }
 
-// yield stops the guest when its time is up, or its stack has become too large.
-// It is called from within the guest.
+// yield stops the guest when its fuel or its time is up, or its stack has become
+// too large. It is called from within the guest; being in Go again is what lets
+// the collector go on.
 func (in *instance) yield() {
+	if !in.meter.yield() {
+		return
+	}
 	if stackOf(in.running) > maxStack {
 		panic(errRecursion)
 	}
-	if in.clock.running() > in.limit {
+	if in.meter.clock.running() > in.meter.cpu {
 		panic(errDeadline)
 	}
 }
@@ -173,10 +184,14 @@ func stackOf(f api.Function) int {
 	return 0
 }
 
-// served counts a host call and yields now and then: a guest that does little
-// but call the host uses little fuel.
-func (in *instance) served() {
-	if in.hostCalls++; in.hostCalls%256 == 0 {
+// served charges a host call that copies, or looks at, so many bytes: a guest
+// that does little but call the host uses little fuel of its own.
+func (in *instance) served(bytes int) {
+	if !in.meter.charge(bytes) {
+		return
+	}
+	for in.meter.host >= quantum {
+		in.meter.host -= quantum
 		in.yield()
 	}
 }

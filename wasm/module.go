@@ -55,8 +55,13 @@ type Options struct {
 
 	Config  []byte        // JSON for the guest; nil: {}
 	Memory  int64         // bytes of linear memory; 0: DefaultMemory
-	Time    time.Duration // of guest CPU for one batch; 0: DefaultTime
+	Time    time.Duration // of work for one batch, and of guest CPU; 0: DefaultTime
 	OnError OnError
+
+	// Grant and Tables are what the module may use beside what every module
+	// has. The tables are shared, by the names the guest asks for.
+	Grant  Grants
+	Tables map[string]*Table
 
 	// KnownStream reports whether a guest may route to a stream of that name.
 	// It is asked again for every batch. Nil: to any.
@@ -71,7 +76,14 @@ type Module struct {
 	events   events
 	said     guestLog
 	counters counters
-	spent    atomic.Int64 // nanoseconds of guest CPU beyond the first quantum of each call
+	guests   guestCounters
+	spent    atomic.Int64  // nanoseconds of guest CPU beyond the first quantum of each call
+	fuel     atomic.Uint64 // used, in units
+	recycled atomic.Uint64 // instances replaced as their memory had grown
+
+	interpreted bool
+	ordered     bool // ABI §1.3
+	manifest    *Manifest
 
 	runtime  wazero.Runtime
 	compiled wazero.CompiledModule
@@ -104,24 +116,13 @@ func (r *Runtime) Load(ctx context.Context, o Options) (*Module, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Memory == 0 {
-		o.Memory = DefaultMemory
-	}
-	if o.Time == 0 {
-		o.Time = DefaultTime
-	}
-	if o.Now == nil {
-		o.Now = time.Now
-	}
-	if o.Config == nil {
-		o.Config = []byte("{}")
-	}
+	o.complete()
 	list, err := sections(code)
 	if err != nil {
 		return nil, fmt.Errorf("%s %w", name, err)
 	}
-	shape, err := examine(list, o.Memory)
-	if err != nil {
+	shape := examine(code, list, &o)
+	if err := shape.refused(); err != nil {
 		return nil, fmt.Errorf("%s %w", name, err)
 	}
 	rewritten, err := rewrite(list, shape)
@@ -136,7 +137,9 @@ func (r *Runtime) Load(ctx context.Context, o Options) (*Module, error) {
 		free: make(chan *instance, most), slots: make(chan struct{}, most), closed: make(chan struct{}), streams: map[string]string{}}
 	m.hash = hex.EncodeToString(sum[:])
 	m.said = guestLog{events: log, now: o.Now}
-	if err := m.compile(ctx, r, rewritten, shape.wasi); err != nil {
+	m.guests = guestCounters{set: r.metrics, module: o.Name, events: log}
+	m.ordered, m.manifest = shape.ordered(), shape.manifest
+	if err := m.compile(ctx, r, rewritten, shape); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), m.release(ctx))
 	}
 	in, err := m.newInstance()
@@ -147,6 +150,22 @@ func (r *Runtime) Load(ctx context.Context, o Options) (*Module, error) {
 	m.free <- in
 	log.loaded(name, len(code), time.Since(begin))
 	return m, nil
+}
+
+// complete fills in the defaults.
+func (o *Options) complete() {
+	if o.Memory == 0 {
+		o.Memory = DefaultMemory
+	}
+	if o.Time == 0 {
+		o.Time = DefaultTime
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Config == nil {
+		o.Config = []byte("{}")
+	}
 }
 
 // source returns the module's bytes.
@@ -183,17 +202,20 @@ const features = api.CoreFeaturesV2 &^ api.CoreFeatureSIMD
 
 // compile makes the runtime of this module: one each, since the limit of
 // memory is a runtime's, and compiled code is shared through the cache.
-func (m *Module) compile(ctx context.Context, r *Runtime, code []byte, wasi []string) error {
-	config := wazero.NewRuntimeConfig().
+func (m *Module) compile(ctx context.Context, r *Runtime, code []byte, s *shape) error {
+	config := r.engine.config().
 		WithCoreFeatures(features).
 		WithMemoryLimitPages(uint32(m.options.Memory / pageSize)).
 		WithDebugInfoEnabled(false).
 		WithCompilationCache(r.compilationCache())
 	m.runtime = wazero.NewRuntimeWithConfig(ctx, config)
-	if err := bindRunnel(ctx, m.runtime); err != nil {
+	if m.interpreted = interprets(m.runtime); m.interpreted {
+		r.slower.Do(r.events.interpreted)
+	}
+	if err := bindRunnel(ctx, m.runtime, s.services); err != nil {
 		return err
 	}
-	if err := bindWASI(ctx, m.runtime, wasi); err != nil {
+	if err := bindWASI(ctx, m.runtime, s.wasi); err != nil {
 		return err
 	}
 	begin := time.Now()

@@ -3,7 +3,6 @@ package wasm
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/runnel-log/runnel/record"
@@ -174,6 +173,7 @@ func (m *Module) attempt(ctx context.Context, in *record.Batch, now int64, out *
 	output, err := inst.run(in, now)
 	if err == nil && output == nil {
 		out.Batch = in
+		inst.added.count()
 		m.putBack(inst)
 		return nil
 	}
@@ -183,12 +183,10 @@ func (m *Module) attempt(ctx context.Context, in *record.Batch, now int64, out *
 	if err != nil {
 		m.dropInstance(inst) // a guest that trapped or lied has a memory nobody can trust
 		out.release(in)
-		if errors.Is(err, errDeadline) {
-			err = fmt.Errorf("%w after %v of CPU time", errDeadline, m.options.Time)
-		}
 		m.counters.failure(err)
 		return err
 	}
+	inst.added.count()
 	m.putBack(inst)
 	return nil
 }

@@ -67,7 +67,7 @@ func TestRefusedModules(t *testing.T) {
 	f(assembly{imports: [][2]string{{"gojs", "runtime.wasmExit"}}}.bytes(), ` imports "gojs"."runtime.wasmExit": it was built for a browser; build it with GOOS=wasip1`)
 	f(assembly{imports: [][2]string{{"wasi_unstable", "fd_write"}}}.bytes(), ` imports "wasi_unstable"."fd_write"; a guest may import from "runnel" and "wasi_snapshot_preview1" only`)
 	f(assembly{imports: [][2]string{{"wasi_snapshot_preview1", "thread_spawn"}}}.bytes(), " imports wasi_snapshot_preview1.thread_spawn, which WASI preview 1 does not have")
-	f(assembly{imports: [][2]string{{"runnel", "state_get"}}}.bytes(), " imports runnel.state_get, a host service that this host does not grant (ABI §5)")
+	f(assembly{imports: [][2]string{{"runnel", "state_get"}}}.bytes(), " imports runnel.state_get, a host service that this host does not offer (ABI §5)")
 	f(assembly{imports: [][2]string{{"runnel", "exec"}}}.bytes(), " imports runnel.exec, which ABI v1 does not have")
 	f(assembly{imports: [][2]string{{"runnel", "fuel"}}}.bytes(), " imports runnel.fuel, which ABI v1 does not have")
 	f(assembly{imports: [][2]string{{"runnel", "now"}}}.bytes(), `: instantiate: import func[runnel.now]: signature mismatch: i32i32i32_v != v_i64`)
@@ -92,7 +92,7 @@ func TestRefusedModules(t *testing.T) {
 	f(assembly{init: []byte{0}}.bytes(), ": runnel_init: guest trapped: unreachable")
 	f(assembly{alloc: []byte{0}}.bytes(), ": runnel_alloc: guest trapped: unreachable")
 	f(assembly{alloc: i32(-1)}.bytes(), ": runnel_alloc gave address 4294967295, beyond the guest's memory of 2097152 bytes")
-	f(assembly{init: []byte{opLoop, voidBlock, opBr, 0, opEnd, opI32Const, 0}}.bytes(), ": runnel_init: not done after 1s of CPU time")
+	f(assembly{init: []byte{opLoop, voidBlock, opBr, 0, opEnd, opI32Const, 0}}.bytes(), ": runnel_init: not done after 1s worth of fuel")
 	f(assembly{extra: []function{{typeVoid, []byte{0}}}, also: map[string]uint32{"_initialize": 4}}.bytes(), ": _initialize: guest trapped: unreachable")
 }
 
@@ -144,8 +144,8 @@ func FuzzRewrite(f *testing.F) {
 		if err != nil {
 			return
 		}
-		s, err := examine(list, DefaultMemory)
-		if err != nil {
+		s := examine(code, list, &Options{Memory: DefaultMemory})
+		if s.refused() != nil {
 			return
 		}
 		once, err := rewrite(list, s)

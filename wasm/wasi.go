@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
@@ -92,7 +93,7 @@ func bindWASI(ctx context.Context, rt wazero.Runtime, names []string) error {
 		serve := wasiService(name)
 		f := func(ctx context.Context, stack []uint64) {
 			in := caller(ctx)
-			in.served()
+			in.served(0)
 			stack[0] = serve(in, stack)
 		}
 		b.NewFunctionBuilder().WithGoFunction(api.GoFunc(f), params, results).Export(name)
@@ -164,7 +165,9 @@ func (in *instance) wasiWrite(stack []uint64) uint64 {
 		v := in.region(vectors+8*i, 8)
 		at, size := binary.LittleEndian.Uint32(v), binary.LittleEndian.Uint32(v[4:])
 		take := min(size, room)
-		in.written.write(&in.module.said, in.region(at, take))
+		text := in.region(at, take)
+		in.served(len(text) + bytes.Count(text, []byte{'\n'})*maxLine)
+		in.written.write(&in.module.said, text)
 		room -= take
 		total += size
 	}
@@ -225,6 +228,7 @@ func (in *instance) wasiRandom(stack []uint64) uint64 {
 		in.random = rand.New(rand.NewPCG(h.Sum64(), 0))
 	}
 	b := in.region(uint32(stack[0]), uint32(stack[1]))
+	in.served(len(b))
 	for len(b) >= 8 {
 		binary.LittleEndian.PutUint64(b, in.random.Uint64())
 		b = b[8:]

@@ -33,6 +33,7 @@ type RuntimeOptions struct {
 	CacheDir string
 	Log      zerolog.Logger
 	Metrics  *metrics.Set // nil: none
+	Engine   Engine
 }
 
 // Runtime compiles and runs modules. It is safe for concurrent use.
@@ -40,6 +41,8 @@ type Runtime struct {
 	events  events
 	metrics *metrics.Set
 	dir     string
+	engine  Engine
+	slower  sync.Once // said that guests are interpreted
 
 	mu    sync.Mutex
 	cache wazero.CompilationCache // guarded by mu
@@ -48,7 +51,7 @@ type Runtime struct {
 // NewRuntime returns a runtime. A cache directory that cannot be made private
 // is not used, with a warning: code found there would be run.
 func NewRuntime(_ context.Context, o RuntimeOptions) (*Runtime, error) {
-	r := &Runtime{events: events{o.Log}, metrics: o.Metrics, dir: o.CacheDir}
+	r := &Runtime{events: events{o.Log}, metrics: o.Metrics, dir: o.CacheDir, engine: o.Engine}
 	if r.metrics == nil {
 		r.metrics = metrics.NewSet()
 	}
