@@ -131,12 +131,12 @@ func (s *Store) Append(ctx context.Context, u Unit) (*Receipt, error) {
 	if err == nil {
 		work, receipt, err = s.stage(ctx, &u, state, work)
 	}
-	if u.Staged != nil {
-		u.Staged()
-	}
 	if err != nil {
 		u.release()
 		return nil, err
+	}
+	if u.Staged != nil {
+		u.Staged()
 	}
 	// Out of the lock, and while the previous commit is on its way to disk.
 	for _, b := range work {

@@ -33,10 +33,11 @@ type Unit struct {
 	State   []Change      // copied; of two with one key the later counts
 	Hurry   bool          // a sender is blocked on the receipt
 
-	// Staged is nil, or called once: when the unit's place in the order is fixed
-	// and the lock that keeps callers in order may be given up, which is before
-	// anything is compressed; or before Append returns an error. Changes of one
-	// key count in the order in which the places were fixed.
+	// Staged is nil, or called once, before anything is compressed: the unit's
+	// place in the order is fixed, and the lock that keeps callers in order may be
+	// given up. Changes of one key count in the order of their places. When Append
+	// returns an error it was not called: the lock is still the caller's, who
+	// takes back what it did before another builds on it.
 	Staged func()
 }
 
