@@ -152,6 +152,15 @@ func appendFlags(dst []byte, f Flags) []byte {
 	return append(dst[:len(dst)-1], ']')
 }
 
+// AppendAttrsJSON appends the attributes of v as a JSON object, in the form they
+// have within AppendJSON; {} if it has none.
+func AppendAttrsJSON(dst []byte, v View) []byte {
+	if v.short(atAttrCount) == 0 {
+		return append(dst, '{', '}')
+	}
+	return appendAttrs(slices.Grow(dst, v.long(atAttrs)), v.Attrs())
+}
+
 // appendAttrs appends the attributes as an object.
 func appendAttrs(dst []byte, a Attrs) []byte {
 	sep := byte('{')

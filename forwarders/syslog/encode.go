@@ -23,6 +23,7 @@ const (
 
 	messageOriginal = "original"
 	messageJSON     = "json"
+	messageAttrs    = "attrs"
 )
 
 // maxDatagram is the most that one IPv4 datagram carries: 65535 less the IP
@@ -33,7 +34,7 @@ const maxDatagram = math.MaxUint16 - 20 - 8
 type encoder struct {
 	format  string
 	framing string
-	content string // of the message: original or json
+	content string // of the message: original, json or attrs
 	zone    *time.Location
 	agent   string
 	most    int // bytes of one message; 0: any
@@ -42,10 +43,7 @@ type encoder struct {
 	cut  int    // messages shortened to most since the caller last looked
 	text []byte // the message under way
 
-	// for message: json
-	record record.Record
-	one    record.Batch
-	json   []byte
+	json []byte // the message where it is not the original
 }
 
 var nul, escapedNUL = []byte{0}, []byte("#000") // as rsyslog writes it
@@ -86,29 +84,20 @@ func (e *encoder) frame(dst []byte, v record.View, m record.Meta) []byte {
 
 // message appends one message without framing.
 func (e *encoder) message(dst []byte, v record.View, m record.Meta) []byte {
-	if e.content == messageJSON {
+	sd, message := v.SD(), v.Message()
+	switch {
+	case e.content == messageJSON: // the structured data stands in it too
 		e.json = record.AppendJSON(e.json[:0], v, m)
-		v.Decode(&e.record)
-		v = e.replaced(e.json)
+		sd, message = nil, e.json
+	case e.content == messageAttrs:
+		if e.json = record.AppendAttrsJSON(e.json[:0], v); len(e.json) > len("{}") {
+			message = e.json
+		}
 	}
 	if e.format == format3164 {
-		return e.wire.Append3164(dst, v, e.zone)
+		return e.wire.Append3164With(dst, v, e.zone, message)
 	}
-	return e.wire.Append5424(dst, v)
-}
-
-// replaced returns the record that was decoded last with another message. Its
-// structured data stands in the JSON already.
-func (e *encoder) replaced(message []byte) record.View {
-	e.record.Message, e.record.SD = message, nil
-	e.record.Attrs.Reset()
-	e.one.Reset()
-	if err := e.one.Append(&e.record); err != nil {
-		// Only its size can be wrong: the JSON is larger than a record may be.
-		e.record.Message = message[:min(len(message), record.MaxField)]
-		_ = e.one.Append(&e.record)
-	}
-	return e.one.At(0)
+	return e.wire.Append5424With(dst, v, sd, message)
 }
 
 // shorten cuts text to most bytes. JSON must stay JSON: there the record's own

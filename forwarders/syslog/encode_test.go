@@ -10,7 +10,6 @@ import (
 
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/forwardertest"
-	"github.com/runnel-log/runnel/record"
 )
 
 func TestMessages(t *testing.T) {
@@ -31,6 +30,7 @@ func TestMessages(t *testing.T) {
 	f("rfc5424-octet", encoder{format: format5424, framing: framingOctet})
 	f("rfc3164-lf", encoder{format: format3164, framing: framingLF})
 	f("json-lf", encoder{format: format5424, framing: framingLF, content: messageJSON})
+	f("attrs-lf", encoder{format: format5424, framing: framingLF, content: messageAttrs})
 	f("json-octet", encoder{format: format3164, framing: framingOctet, content: messageJSON})
 }
 
@@ -76,16 +76,6 @@ func TestCutJSONIsJSON(t *testing.T) {
 	}
 }
 
-// What is far too long to be a record once more is sent cut, not lost.
-func TestJSONLargerThanARecord(t *testing.T) {
-	e := encoder{format: format5424, framing: framingLF, content: messageJSON}
-	e.record.Reset()
-	got := e.replaced(make([]byte, record.MaxSize))
-	if len(got.Message()) != record.MaxField {
-		t.Errorf("message of %d bytes, want %d", len(got.Message()), record.MaxField)
-	}
-}
-
 func TestSampleIsTheDefault(t *testing.T) {
 	forwardertest.Sample(t, Kind, strings.NewReplacer(), "to", "tls.min_version")
 }
@@ -102,7 +92,7 @@ func TestConfigErrors(t *testing.T) {
 		"to: udp://10.0.0.9:514\nframing: octet":        "framing: a datagram is a message",
 		"to: tcp://10.0.0.9:514\nframing: nul":          "framing: auto, lf or octet",
 		"to: tcp://10.0.0.9:514\nformat: gelf":          "format: rfc5424 or rfc3164",
-		"to: tcp://10.0.0.9:514\nmessage: raw":          "message: original or json",
+		"to: tcp://10.0.0.9:514\nmessage: raw":          `message: "raw" is not known; write original, json or attrs`,
 		"to: tcp://10.0.0.9:514\ntimezone: Mars/North":  "timezone: is no time zone here",
 		"to: tcp://10.0.0.9:514\nconnect_timeout: 0s":   "connect_timeout: write 1s to 10m",
 		"to: tcp://10.0.0.9:514\ntls: {ca: x.pem}":      "tls: is not encrypted",

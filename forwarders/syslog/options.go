@@ -15,7 +15,7 @@ type Options struct {
 	To             string          `yaml:"to" required:"true"`
 	Format         string          `yaml:"format" oneof:"rfc5424 rfc3164"`
 	Framing        string          `yaml:"framing" oneof:"auto lf octet"`
-	Message        string          `yaml:"message" oneof:"original json"`
+	Message        string          `yaml:"message" oneof:"original json attrs"`
 	Timezone       string          `yaml:"timezone"`
 	ConnectTimeout config.Duration `yaml:"connect_timeout"`
 	AcceptLoss     bool            `yaml:"accept_loss"`

@@ -45,6 +45,12 @@ func Append3164(dst []byte, v record.View, loc *time.Location) []byte {
 // facility or severity becomes user or notice, as RFC 3164 §4.3.3 asks of a
 // relay. A text that begins with a BOM keeps it: reading leaves it there.
 func (e *Encoder) Append5424(dst []byte, v record.View) []byte {
+	return e.Append5424With(dst, v, v.SD(), v.Message())
+}
+
+// Append5424With is Append5424 with other structured data and another message
+// than v has; both may be nil.
+func (e *Encoder) Append5424With(dst []byte, v record.View, sd, message []byte) []byte {
 	dst = appendPriority(dst, v)
 	dst = append(dst, '1', ' ')
 	dst = e.appendTime(dst, v.When())
@@ -52,7 +58,6 @@ func (e *Encoder) Append5424(dst []byte, v record.View) []byte {
 	dst = appendField(append(dst, ' '), v.App())
 	dst = appendField(append(dst, ' '), v.ProcID())
 	dst = appendField(append(dst, ' '), v.MsgID())
-	sd, message := v.SD(), v.Message()
 	switch {
 	case len(sd) == 0:
 		dst = append(dst, ' ', '-')
@@ -74,6 +79,11 @@ func (e *Encoder) Append5424(dst []byte, v record.View) []byte {
 // that would end the field (a blank, a control character, '[' and ']' in app
 // and procid, what no host's name holds) becomes '_'.
 func (e *Encoder) Append3164(dst []byte, v record.View, loc *time.Location) []byte {
+	return e.Append3164With(dst, v, loc, v.Message())
+}
+
+// Append3164With is Append3164 with another message than v has.
+func (e *Encoder) Append3164With(dst []byte, v record.View, loc *time.Location, message []byte) []byte {
 	dst = appendPriority(dst, v)
 	seconds, _ := split(v.When())
 	if seconds != e.localAt || loc != e.loc {
@@ -90,7 +100,7 @@ func (e *Encoder) Append3164(dst []byte, v record.View, loc *time.Location) []by
 		dst = append(appendTag(dst, pid, true), ']')
 	}
 	dst = append(dst, ':')
-	if message := v.Message(); len(message) > 0 {
+	if len(message) > 0 {
 		dst = append(append(dst, ' '), message...)
 	}
 	return dst
