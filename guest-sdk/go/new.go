@@ -99,6 +99,22 @@ func (n *New) SetFloat(key string, value float64) *New {
 	return n
 }
 
+// SetBool adds an attribute that is true or false.
+func (n *New) SetBool(key string, value bool) *New {
+	b := n.attr(Bool, key, 1)
+	b[0] = 0
+	if value {
+		b[0] = 1
+	}
+	return n
+}
+
+// SetJSON adds a JSON array, object or null, given as text.
+func (n *New) SetJSON(key, value string) *New {
+	copy(n.attr(JSON, key, len(value)), value)
+	return n
+}
+
 func (n *New) attr(kind Kind, key string, size int) []byte {
 	h := extend(&n.attrs, attrHeader+len(key)+size)
 	put64(h, uint64(kind)|uint64(len(key))<<16|uint64(size)<<32)
