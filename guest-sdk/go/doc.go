@@ -10,5 +10,7 @@
 //
 // The source compiles with the standard toolchain (GOOS=wasip1,
 // -buildmode=c-shared) and, on any other platform, with a simulated host for
-// `go test` (see Simulate).
+// `go test` (see Simulate and Simulation). What makes a guest ordered (ABI §1.3)
+// is linked only into guests that call it: the functions of state by themselves,
+// ticks by importing package tick.
 package runnel

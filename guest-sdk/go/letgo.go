@@ -2,7 +2,9 @@ package runnel
 
 // Hold moves the record, as it came, into the module's state, behind what is
 // held under the key already (ABI §4.8). It stays there, over restarts too,
-// until a Release, Merge or Discard of the key. A key has 1 to 255 bytes.
+// until a Release, Merge or Discard of the key. A key has 1 to 255 bytes. A guest
+// that is not ordered, as it neither imports package tick nor uses state, cannot
+// hold: the record fails.
 func (r *Record) Hold(key string) {
 	r.begin(kindHold)
 	copy(extend(&out.buf, len(key)), key)
