@@ -87,6 +87,92 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkAppendState stores batches of 256 records with the state that they
+// moved: so many changes of 20 bytes in each, of 100 000 keys in all, of which a
+// checkpoint is made now and then. longest is the longest that Append took.
+//
+//	go test ./storage -run - -bench AppendState -benchtime 2s
+func BenchmarkAppendState(b *testing.B) {
+	const keys = 100_000
+	for _, changes := range []int{0, 10, 1000} {
+		b.Run(fmt.Sprintf("changes=%d", changes), func(b *testing.B) {
+			s := openStore(b, Options{MaxSize: 4 << 30})
+			all := make([]Change, keys)
+			for i := range all {
+				all[i] = Change{fmt.Sprintf("pipeline\x00module\x00host-%06d", i), make([]byte, 20)}
+			}
+			store(b, s, Unit{State: all})
+			if err := s.saveCheckpoint(); err != nil {
+				b.Fatal(err)
+			}
+			template := logLike(256)
+			b.SetBytes(256 * 300)
+			b.ReportAllocs()
+			at, used, longest, checkpoints := 0, cpu(), time.Duration(0), time.Duration(0)
+			var background sync.WaitGroup
+			b.ResetTimer()
+			for i := range b.N {
+				if i%2000 == 1999 {
+					background.Wait()
+					background.Go(func() {
+						begun := time.Now()
+						if err := s.saveCheckpoint(); err != nil {
+							panic(err)
+						}
+						checkpoints = max(checkpoints, time.Since(begun))
+					})
+				}
+				batch := record.NewBatch()
+				batch.AppendBatch(template, 0, 256)
+				if at += changes; at+changes > keys {
+					at = 0
+				}
+				begun := time.Now()
+				if _, err := s.Append(context.Background(), Unit{Batches: []StreamBatch{{"a", batch}}, State: all[at : at+changes]}); err != nil {
+					b.Fatal(err)
+				}
+				longest = max(longest, time.Since(begun))
+			}
+			put(b, s, "end", numbered(0, 1, 8))
+			background.Wait()
+			b.StopTimer()
+			records := float64(b.N) * 256
+			b.ReportMetric(records/b.Elapsed().Seconds(), "records/s")
+			b.ReportMetric((cpu()-used).Seconds()/records*1e6, "CPU-s/M")
+			b.ReportMetric(float64(longest.Milliseconds()), "longest-ms")
+			b.ReportMetric(float64(checkpoints.Milliseconds()), "checkpoint-ms")
+		})
+	}
+}
+
+// BenchmarkCheckpoint writes 1 000 changes of 100 000 keys of state, and none.
+//
+//	go test ./storage -run - -bench Checkpoint -benchtime 50x
+func BenchmarkCheckpoint(b *testing.B) {
+	const keys = 100_000
+	for _, changes := range []int{0, 1000, keys} {
+		b.Run(fmt.Sprintf("changes=%d", changes), func(b *testing.B) {
+			s := openStore(b, Options{})
+			all := make([]Change, keys)
+			for i := range all {
+				all[i] = Change{fmt.Sprintf("pipeline\x00module\x00host-%06d", i), make([]byte, 20)}
+			}
+			store(b, s, Unit{State: all})
+			if err := s.saveCheckpoint(); err != nil {
+				b.Fatal(err)
+			}
+			for b.Loop() {
+				b.StopTimer()
+				store(b, s, Unit{State: all[:changes]})
+				b.StartTimer()
+				if err := s.saveCheckpoint(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkRead reads blocks of 512 records from the file, checked and
 // decompressed (cold: not from the recent blocks; the page cache has them).
 //

@@ -14,41 +14,47 @@ type kept struct {
 	mu      sync.Mutex // guards all below; taken last
 	values  map[string]keptValue
 	unsaved map[string][]byte // what moved since the last checkpoint; nil: is gone
+	round   uint64            // how many checkpoints there were, from 1
 	bytes   int64             // of all keys and values
 }
 
+// keptValue is a value and the round in which its key came. The checkpoint may
+// have the key if that round is over.
 type keptValue struct {
 	value []byte
-	saved bool // the checkpoint may have the key
+	since uint64
 }
 
 // reset forgets everything; a new kept wants it first.
 func (k *kept) reset() {
-	k.values, k.unsaved, k.bytes = map[string]keptValue{}, map[string][]byte{}, 0
+	k.values, k.unsaved, k.round, k.bytes = map[string]keptValue{}, map[string][]byte{}, 1, 0
 }
 
 // load takes over what the checkpoint has.
 func (k *kept) load(key string, value []byte) {
-	k.values[key] = keptValue{value, true}
+	k.values[key] = keptValue{value, 0}
 	k.bytes += int64(len(key) + len(value))
 }
 
 // set moves one key; a nil value removes it. k.mu is held, or it is Open.
 func (k *kept) set(key string, value []byte) {
 	old, had := k.values[key]
+	since := k.round
 	if had {
+		since = old.since
 		k.bytes -= int64(len(key) + len(old.value))
 	}
-	gone, dirty := k.unsaved[key]
-	saved := old.saved || (dirty && gone == nil)
+	if moved, ok := k.unsaved[key]; ok && moved == nil {
+		since = 0 // the checkpoint has it still
+	}
 	if value != nil {
-		k.values[key] = keptValue{value, saved}
+		k.values[key] = keptValue{value, since}
 		k.bytes += int64(len(key) + len(value))
 		k.unsaved[key] = value
 		return
 	}
 	delete(k.values, key)
-	if saved {
+	if since < k.round {
 		k.unsaved[key] = nil
 	} else {
 		delete(k.unsaved, key) // the checkpoint never knew it
@@ -87,18 +93,13 @@ func (k *kept) with(prefix string) map[string][]byte {
 	return found
 }
 
-// take returns what a checkpoint has to write.
+// take returns what a checkpoint has to write, and begins the next round.
 func (k *kept) take() map[string][]byte {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	delta := k.unsaved
 	k.unsaved = map[string][]byte{}
-	for key := range delta {
-		if v, ok := k.values[key]; ok {
-			v.saved = true
-			k.values[key] = v
-		}
-	}
+	k.round++
 	return delta
 }
 
@@ -108,15 +109,13 @@ func (k *kept) restore(delta map[string][]byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for key, value := range k.unsaved {
+		if v, ok := k.values[key]; ok {
+			v.since = 0 // it may have come back after a removal that was not saved
+			k.values[key] = v
+		}
 		delta[key] = value
 	}
 	k.unsaved = delta
-	for key := range delta {
-		if v, ok := k.values[key]; ok {
-			v.saved = true
-			k.values[key] = v
-		}
-	}
 }
 
 // size returns the bytes of all keys and values.
