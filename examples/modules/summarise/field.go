@@ -2,7 +2,9 @@ package main
 
 import (
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	runnel "github.com/runnel-log/runnel/guest-sdk/go"
 )
@@ -10,25 +12,51 @@ import (
 // A field's value in a key is its kind, u8, its length, u8, and its bytes; of
 // kind 0, and empty, where the record has none.
 
-// appendField appends the value that a record has in a field.
-func appendField(k []byte, r *runnel.Record, field string) []byte {
-	switch field {
-	case "severity":
-		return appendValue(k, runnel.Bytes, []byte{r.Severity()})
-	case "facility":
-		return appendValue(k, runnel.Bytes, []byte{r.Facility()})
-	case "host":
+// field is one that tells keys apart.
+type field struct {
+	name string // as in the config
+	what byte
+	attr string // of ofAttr: its key
+}
+
+const (
+	ofSeverity = iota
+	ofFacility
+	ofHost
+	ofApp
+	ofProcID
+	ofMsgID
+	ofAttr
+)
+
+var fieldNames = []string{"severity", "facility", "host", "app", "procid", "msgid"}
+
+func newField(name string) field {
+	if i := slices.Index(fieldNames, name); i >= 0 {
+		return field{name: name, what: byte(i)}
+	}
+	return field{name: name, what: ofAttr, attr: strings.TrimPrefix(name, "attrs.")}
+}
+
+// appendTo appends the value that a record has in the field.
+func (f *field) appendTo(k []byte, r *runnel.Record) []byte {
+	switch f.what {
+	case ofSeverity:
+		return append(k, byte(runnel.Bytes), 1, r.Severity())
+	case ofFacility:
+		return append(k, byte(runnel.Bytes), 1, r.Facility())
+	case ofHost:
 		return appendValue(k, runnel.Bytes, r.Host())
-	case "app":
+	case ofApp:
 		return appendValue(k, runnel.Bytes, r.App())
-	case "procid":
+	case ofProcID:
 		return appendValue(k, runnel.Bytes, r.ProcID())
-	case "msgid":
+	case ofMsgID:
 		return appendValue(k, runnel.Bytes, r.MsgID())
 	}
-	v := r.Attr(field[len("attrs."):])
+	v := r.Attr(f.attr)
 	if v.Kind == runnel.JSON { // cut short it would be none
-		return appendValue(k, runnel.String, v.Data)
+		v.Kind = runnel.String
 	}
 	return appendValue(k, v.Kind, v.Data)
 }
@@ -47,32 +75,32 @@ func (g *group) describe(n *runnel.New) string {
 	for _, field := range g.layout.by {
 		kind, data := runnel.Kind(rest[0]), rest[2:2+rest[1]]
 		rest = rest[2+len(data):]
-		if said := set(n, field, kind, data); said != "" {
-			text += " " + field + "=" + said
+		if said := field.set(n, kind, data); said != "" {
+			text += " " + field.name + "=" + said
 		}
 	}
 	return text
 }
 
-// set sets one field and returns its value as text, "" if there is none.
-func set(n *runnel.New, field string, kind runnel.Kind, data []byte) string {
-	switch field {
-	case "severity":
+// set sets the field and returns its value as text, "" if there is none.
+func (f *field) set(n *runnel.New, kind runnel.Kind, data []byte) string {
+	switch f.what {
+	case ofSeverity:
 		n.Severity(data[0])
 		return level(data[0])
-	case "facility":
+	case ofFacility:
 		n.Facility(data[0])
 		return level(data[0])
-	case "host":
+	case ofHost:
 		n.Host(data)
-	case "app":
+	case ofApp:
 		n.App(data)
-	case "procid":
+	case ofProcID:
 		n.ProcID(data)
-	case "msgid":
+	case ofMsgID:
 		n.MsgID(data)
 	default:
-		return setAttr(n, field[len("attrs."):], runnel.Value{Kind: kind, Data: data})
+		return setAttr(n, f.attr, runnel.Value{Kind: kind, Data: data})
 	}
 	return string(data)
 }

@@ -19,12 +19,15 @@ const (
 type layout struct {
 	text  string // both, one a line, as state has them
 	value string
-	by    []string
+	by    []field
 	mark  uint32 // tells groups of different layouts apart
 }
 
 func newLayout(value string, by []string) layout {
-	l := layout{text: strings.Join(append([]string{value}, by...), "\n"), value: value, by: by, mark: 2166136261}
+	l := layout{text: strings.Join(append([]string{value}, by...), "\n"), value: value, mark: 2166136261}
+	for _, name := range by {
+		l.by = append(l.by, newField(name))
+	}
 	for i := range len(l.text) {
 		l.mark = (l.mark ^ uint32(l.text[i])) * 16777619 // FNV-1a
 	}
@@ -60,7 +63,8 @@ var groups struct {
 	byKey    map[string]*group
 	inWindow map[string]int // groups of a window, by the start of their keys
 	dirty    []*group
-	key      []byte
+	last     *group // that find returned
+	key      []byte // the start of keys of the open window, and the last record's behind it
 	value    []byte
 }
 
@@ -92,27 +96,38 @@ func enter(key string, l layout) *group {
 	return g
 }
 
-// find returns the group of a record.
-func find(r *runnel.Record, from, to int64) *group {
+// open sets the window that find looks in.
+func open(from, to int64) {
 	k := append(groups.key[:0], make([]byte, keyStart)...)
 	put64(k, uint64(to))
 	put64(k[8:], uint64(from))
 	mark := options.layout.mark
 	k[16], k[17], k[18], k[19] = byte(mark>>24), byte(mark>>16), byte(mark>>8), byte(mark)
-	for _, field := range options.layout.by {
-		k = appendField(k, r, field)
+	groups.key = k
+	groups.last = nil
+}
+
+// find returns the group of a record. Records of one key often come together,
+// and to compare is cheaper than to look up.
+func find(r *runnel.Record) *group {
+	k := groups.key[:keyStart]
+	for i := range options.layout.by {
+		k = options.layout.by[i].appendTo(k, r)
 	}
 	groups.key = k
-	if g := groups.byKey[string(k)]; g != nil {
-		return g
+	if groups.last != nil && groups.last.key == string(k) {
+		return groups.last
 	}
-	if groups.inWindow[string(k[:keyStart])] >= options.keys {
+	g := groups.byKey[string(k)]
+	if g == nil && groups.inWindow[string(k[:keyStart])] >= options.keys {
 		k = append(k[:keyStart], other)
-		if g := groups.byKey[string(k)]; g != nil {
-			return g
-		}
+		g = groups.byKey[string(k)]
 	}
-	return enter(string(k), options.layout)
+	if g == nil {
+		g = enter(string(k), options.layout)
+	}
+	groups.last = g
+	return g
 }
 
 // other stands in place of the fields, in the key of what is over the bound.
@@ -130,9 +145,19 @@ func (g *group) add(r *runnel.Record) {
 	if options.layout.value == "" {
 		return
 	}
-	if v := r.Attr(options.layout.value); v.Kind == runnel.Int || v.Kind == runnel.Float {
-		g.merge(&group{values: 1, sum: v.Float(), min: v.Float(), max: v.Float()})
+	v := r.Attr(options.layout.value)
+	if v.Kind != runnel.Int && v.Kind != runnel.Float {
+		return
 	}
+	f := v.Float()
+	if g.values == 0 || f < g.min {
+		g.min = f
+	}
+	if g.values == 0 || f > g.max {
+		g.max = f
+	}
+	g.values++
+	g.sum += f
 }
 
 // merge adds what another group counted.

@@ -80,12 +80,9 @@ func bounded(c *runnel.Config, key string, fallback, least, most int64) int {
 // ours are the attributes that a summary has itself.
 var ours = []string{"count", "sum", "min", "max", "avg", "from", "to", "other"}
 
-func known(field string) bool {
-	switch field {
-	case "severity", "facility", "host", "app", "procid", "msgid":
-		return true
-	}
-	return strings.HasPrefix(field, "attrs.") && len(field) > len("attrs.")
+// known reports whether a record has such a field.
+func known(name string) bool {
+	return slices.Contains(fieldNames, name) || strings.HasPrefix(name, "attrs.") && len(name) > len("attrs.")
 }
 
 // duration reads a whole number of seconds, minutes or hours, up to a day.
@@ -109,15 +106,13 @@ func count(b *runnel.Batch) {
 	restore()
 	now := runnel.Now()
 	from := now - now%options.every
-	n := 0
+	open(from, from+options.every)
 	for r := b.Next(); r != nil; r = b.Next() {
-		g := find(r, from, from+options.every)
-		g.add(r)
-		n++
+		find(r).add(r)
 		if options.drop {
 			r.Drop("summarised")
 		}
 	}
 	save()
-	runnel.Metric("summarised_records_total", float64(n))
+	runnel.Metric("summarised_records_total", float64(b.Len()))
 }
