@@ -76,6 +76,8 @@ func BenchmarkProcess(b *testing.B) {
 		{"go/route", Options{File: "../guest-sdk/go/bench", Config: []byte(`{"do":"route"}`)}},
 		{"c/keepdrop", Options{File: "../guest-sdk/c/dist/bench.wasm", Config: []byte(`{"do":"keepdrop"}`)}},
 		{"c/route", Options{File: "../guest-sdk/c/dist/bench.wasm", Config: []byte(`{"do":"route"}`)}},
+		{"rust/keepdrop", Options{File: "../guest-sdk/rust/dist/bench.wasm", Config: []byte(`{"do":"keepdrop"}`)}},
+		{"rust/route", Options{File: "../guest-sdk/rust/dist/bench.wasm", Config: []byte(`{"do":"route"}`)}},
 		{"assemblyscript/keepdrop", Options{File: "../guest-sdk/assemblyscript/dist/bench.wasm", Config: []byte(`{"do":"keepdrop"}`)}},
 		{"assemblyscript/route", Options{File: "../guest-sdk/assemblyscript/dist/bench.wasm", Config: []byte(`{"do":"route"}`)}},
 		{"classify", Options{Config: []byte(`{"drop_debug":true,"errors_stream":"errors"}`)}},
