@@ -42,7 +42,7 @@ func TestAppendEditedIsDecodeDeleteSetAppend(t *testing.T) {
 		if err := want.Append(&r); err != nil {
 			t.Fatal(err)
 		}
-		if err := got.AppendEdited(in.At(0), stream, keys, attrs); err != nil {
+		if err := got.AppendEdited(in.At(0), stream, keys, attrs, len(attrs)); err != nil {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(got.Bytes(), want.Bytes()) {
@@ -74,13 +74,13 @@ func TestAppendEditedLeavesABatchThatItCannotFill(t *testing.T) {
 	if err := in.Append(&r); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.AppendEdited(in.At(0), make([]byte, MaxField+1), nil, nil); err != ErrFieldTooLong || b.Len() != 0 {
+	if err := b.AppendEdited(in.At(0), make([]byte, MaxField+1), nil, nil, 0); err != ErrFieldTooLong || b.Len() != 0 {
 		t.Errorf("got %v and %d records, want %v and none", err, b.Len(), ErrFieldTooLong)
 	}
-	if err := b.AppendEdited(in.At(0), nil, nil, [][]byte{make([]byte, MaxSize)}); err != ErrTooLarge || b.Len() != 0 {
+	if err := b.AppendEdited(in.At(0), nil, nil, [][]byte{make([]byte, MaxSize)}, 1); err != ErrTooLarge || b.Len() != 0 {
 		t.Errorf("got %v and %d records, want %v and none", err, b.Len(), ErrTooLarge)
 	}
-	if err := b.AppendEdited(in.At(0), nil, nil, nil); err != nil || !bytes.Equal(b.Bytes(), in.Bytes()) {
+	if err := b.AppendEdited(in.At(0), nil, nil, nil, 0); err != nil || !bytes.Equal(b.Bytes(), in.Bytes()) {
 		t.Errorf("got %v and %x, want the record as it was", err, b.Bytes())
 	}
 }

@@ -23,6 +23,8 @@
 #define RN_IMPORT(name)
 #define RN_EXPORT(name)
 #endif
+// What a hot path calls takes plain numbers: a struct goes by way of memory, word by word.
+#define RN_CALL static __attribute__((noinline, unused))
 #define RN_FAST static inline __attribute__((always_inline, unused))
 #ifdef __clang__
 #define RN_SLOW static __attribute__((noinline, minsize, unused))
@@ -367,10 +369,10 @@ RN_FAST uint8_t *rn__decide(uint32_t kind, uint32_t n) {
 }
 
 RN_FAST void rn__decide_here(uint32_t kind, rn_text text) { rn_copy_bytes(rn__decide(kind, text.len), text.at, text.len); }
-RN_SLOW void rn__decide_there(uint32_t kind, rn_text text) { rn__decide_here(kind, text); }
+RN_CALL void rn__decide_there(uint32_t kind, const char *at, uint32_t len) { rn__decide_here(kind, (rn_text){at, len}); }
 RN_FAST void rn__decide_text(uint32_t kind, rn_text text) {
 	if (__builtin_constant_p(text.len)) rn__decide_here(kind, text);
-	else rn__decide_there(kind, text);
+	else rn__decide_there(kind, text.at, text.len);
 }
 
 // rn__let_go writes a verdict on a key: before what is said of the record at
@@ -399,10 +401,10 @@ RN_SLOW uint8_t *rn__set_other(uint32_t index, uint32_t n) {
 
 // rn__op adds an operation to the PATCH and returns where its value goes. A change
 // of a record that was dropped, held or the like already is lost.
-RN_FAST uint8_t *rn__op(const rn_record *r, uint32_t code, rn_text key, uint32_t n) {
+RN_FAST uint8_t *rn__op(uint32_t index, uint32_t code, rn_text key, uint32_t n) {
 	uint8_t *h;
-	if (r->index >= (uint32_t)RN__MERGED)
-		h = rn__set_other(r->index, 8 + key.len + n);
+	if (index >= (uint32_t)RN__MERGED)
+		h = rn__set_other(index, 8 + key.len + n);
 	else if (rn__kind == 0)
 		h = rn__begin(RN__PATCH, 8 + key.len + n);
 	else if (rn__kind == RN__PATCH)
@@ -414,14 +416,16 @@ RN_FAST uint8_t *rn__op(const rn_record *r, uint32_t code, rn_text key, uint32_t
 	return h + 8 + key.len;
 }
 
-RN_FAST void rn__op_here(const rn_record *r, uint32_t code, rn_text key, rn_text v) { rn_copy_bytes(rn__op(r, code, key, v.len), v.at, v.len); }
-static __attribute__((noinline, unused)) void rn__op_there(const rn_record *r, uint32_t code, rn_text key, rn_text v) { rn__op_here(r, code, key, v); }
+RN_FAST void rn__op_here(uint32_t index, uint32_t code, rn_text key, rn_text v) { rn_copy_bytes(rn__op(index, code, key, v.len), v.at, v.len); }
+RN_CALL void rn__op_there(uint32_t index, uint32_t code, const char *key, uint32_t key_len, const char *v, uint32_t len) {
+	rn__op_here(index, code, (rn_text){key, key_len}, (rn_text){v, len});
+}
 
 // rn__op_text is written out where the key is a literal, which is fast, and called
 // where it is not, or a guest would be all copying.
 RN_FAST void rn__op_text(const rn_record *r, uint32_t code, rn_text key, rn_text v) {
-	if (__builtin_constant_p(key.len) && (code < 19 || code == 25)) rn__op_here(r, code, key, v);
-	else rn__op_there(r, code, key, v);
+	if (__builtin_constant_p(key.len) && (code < 19 || code == 25)) rn__op_here(r->index, code, key, v);
+	else rn__op_there(r->index, code, key.at, key.len, v.at, v.len);
 }
 RN_FAST void rn__op_byte(const rn_record *r, uint32_t code, rn_text key, uint8_t v) { rn__op_text(r, code, key, (rn_text){(const char *)&v, 1}); }
 RN_FAST void rn__op_word(const rn_record *r, uint32_t code, rn_text key, uint64_t v) { rn__op_text(r, code, key, (rn_text){(const char *)&v, 8}); }
@@ -440,6 +444,46 @@ RN_FAST void rn_remove(const rn_record *r, rn_text key) { rn__op_text(r, 7, key,
 // rn_set_attr sets an attribute as another one encodes it, under a name of its own.
 RN_FAST void rn_set_attr(const rn_record *r, rn_text key, rn_attr a) { rn__op_text(r, a.kind, key, a.data); }
 
+RN_CALL void rn__rename(uint32_t index, uint32_t kind, const char *key, uint32_t key_len, const char *v, uint32_t len, const char *name, uint32_t name_len) {
+	uint8_t *h = rn__op(index, 7, (rn_text){key, key_len}, 8 + name_len + len); // both operations in one
+	rn__store32(h - key_len - 4, 0);
+	rn__store64(h, kind | (uint64_t)name_len << 16 | (uint64_t)len << 32);
+	rn_copy_bytes(h + 8, name, name_len);
+	rn_copy_bytes(h + 8 + name_len, v, len);
+}
+
+// rn_rename gives an attribute of the record another name; one that has that name
+// already makes way.
+RN_FAST void rn_rename(const rn_record *r, rn_attr a, rn_text name) {
+	rn__rename(r->index, a.kind, a.key.at, a.key.len, a.data.at, a.data.len, name.at, name.len);
+}
+
+// A prepared change is one that is the same for many records, or several one after
+// another: made once, where the config is read, and applied for half the price.
+// rn_prepare adds one that sets an attribute to the change, rn_prepare_route one
+// that routes; begin with (rn_text){0}.
+RN_SLOW void rn__prepare(rn_text *change, uint32_t code, rn_text key, rn_text v) {
+	uint8_t *h = rn_alloc(change->len + 8 + key.len + v.len), *op = h + change->len;
+	rn_copy_bytes(h, change->at, change->len);
+	rn__store64(op, code | (uint64_t)key.len << 16 | (uint64_t)v.len << 32);
+	rn_copy_bytes(op + 8, key.at, key.len);
+	rn_copy_bytes(op + 8 + key.len, v.at, v.len);
+	*change = (rn_text){(char *)h, change->len + 8 + key.len + v.len};
+}
+RN_FAST void rn_prepare(rn_text *change, rn_attr a) { rn__prepare(change, a.kind, a.key, a.data); }
+RN_FAST void rn_prepare_route(rn_text *change, rn_text stream) { rn__prepare(change, 25, RN__NO, stream); }
+
+RN_CALL void rn__apply(uint32_t index, const char *at, uint32_t len) {
+	if (len < 8) return;
+	uint8_t *h = rn__op(index, 0, RN__NO, len - 8) - 8;
+	uint32_t i = 0;
+	for (; i + 16 < len; i += 8) rn__store64(h + i, rn__load64(at + i));
+	uint64_t last = rn__load64(at + len - 8);
+	rn__store64(h + i, rn__load64(at + i));
+	rn__store64(h + len - 8, last);
+}
+RN_FAST void rn_apply(const rn_record *r, rn_text change) { rn__apply(r->index, change.at, change.len); }
+
 // Fields.
 RN_FAST void rn_set_severity(const rn_record *r, uint8_t v) { rn__op_byte(r, 16, RN__NO, v); }
 RN_FAST void rn_set_facility(const rn_record *r, uint8_t v) { rn__op_byte(r, 17, RN__NO, v); }
@@ -453,7 +497,7 @@ RN_FAST void rn_set_message(const rn_record *r, rn_text v) { rn__op_text(r, 24, 
 
 // rn_message_space sets the message to n bytes that the caller fills in before it
 // says anything else.
-RN_FAST char *rn_message_space(const rn_record *r, uint32_t n) { return (char *)rn__op(r, 24, RN__NO, n); }
+RN_FAST char *rn_message_space(const rn_record *r, uint32_t n) { return (char *)rn__op(r->index, 24, RN__NO, n); }
 
 // rn_route sends the record to a stream of the config; "" undoes a route.
 RN_FAST void rn_route(const rn_record *r, rn_text stream) { rn__op_text(r, 25, RN__NO, stream); }
