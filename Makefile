@@ -20,19 +20,22 @@ help: ## list the targets
 run: build ## build everything and run the agent on its embedded default
 	@./bin/runnel run
 
-build: guests ## write ./bin/runnel
+build: $(BUNDLED) ## write ./bin/runnel; it wants Go and nothing else
 	@mkdir -p bin
 	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/runnel ./cmd/runnel
 
-guests: $(BUNDLED) ## compile the example modules to WebAssembly
+guests: build ## compile every guest again, and hold the committed ones against their hashes (UPDATE=1: write those anew)
+	@UPDATE=$(UPDATE) ./internal/testkit/guests
 
-cmd/runnel/bundled/%.wasm: $(wildcard examples/modules/*/*.go guest-sdk/go/*.go) go.mod
+cmd/runnel/bundled/%.wasm: $(wildcard examples/modules/classify/*.go guest-sdk/go/*.go) go.mod
 	GOOS=wasip1 GOARCH=wasm $(GO) build -buildmode=c-shared -trimpath -ldflags '-s -w' -o $@ ./examples/modules/$*
 
 deps: ## install what the tests need, or name it
 	@./internal/testkit/install
 
-test: deps build ## every test: vet, staticcheck, unit and race, real daemons
+test: deps build ## every test: vet, staticcheck, unit and race, every guest and SDK, real daemons
+	@$(MAKE) --no-print-directory guests
+	@for sdk in $(wildcard guest-sdk/*/Makefile); do $(MAKE) --no-print-directory -C $$(dirname $$sdk) test || exit 1; done
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
@@ -45,7 +48,7 @@ RACE := ./agent/... ./storage/... ./forwarders/... ./wasm/... ./internal/listen/
 # What talks to real daemons: Docker, rsyslog, syslog-ng.
 INTEGRATION := ./internal/testkit/integration/... ./examples/...
 
-check: guests ## vet, staticcheck and unit tests, in under three minutes
+check: $(BUNDLED) ## vet, staticcheck and unit tests, in under three minutes
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	$(GO) test -short ./...
@@ -61,7 +64,7 @@ fuzz: ## every fuzz target, FUZZTIME each
 	  for t in $$(grep -hoE '^func Fuzz\w+' $$f | sed 's/func //'); do \
 	    echo "== $$t ($$(dirname $$f))"; $(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) ./$$(dirname $$f) || exit 1; done; done
 
-package: guests ## static binaries for linux/amd64, linux/arm64 and darwin/arm64 in ./dist
+package: $(BUNDLED) ## static binaries for linux/amd64, linux/arm64 and darwin/arm64 in ./dist
 	@mkdir -p dist
 	@for t in linux/amd64 linux/arm64 darwin/arm64; do \
 	  GOOS=$${t%/*} GOARCH=$${t#*/} $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o dist/runnel-$${t%/*}-$${t#*/} ./cmd/runnel || exit 1; done
