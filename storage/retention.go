@@ -1,7 +1,6 @@
 package storage
 
 import (
-	"errors"
 	"math"
 	"os"
 	"path/filepath"
@@ -307,7 +306,8 @@ func (s *Store) indexOf(g *segment) *segmentIndex {
 }
 
 // reserveBytes is room kept on the disk so that a checkpoint, and with it the
-// deletion of old segments, is possible when nothing else is.
+// deletion of old segments, is possible when nothing else is. State that is kept
+// for modules wants more of it (reserveWanted).
 const reserveBytes = 256 << 10
 
 func (s *Store) reservePath() string { return filepath.Join(s.dir.segments(), "reserve") }
@@ -321,13 +321,38 @@ func (s *Store) checkpointOrReserve() error {
 	return err
 }
 
-// holdReserve fills the reserve up again.
+// reserveWanted is what a checkpoint of all state could add to state.db. bbolt
+// writes changed pages to free ones, about twice the bytes of the state in them,
+// so a file of four times the state has them inside.
+func (s *Store) reserveWanted() int64 {
+	const step = 1 << 20
+	missing := 4*s.kept.size() - sizeOf(s.dir.checkpoint())
+	if missing <= 0 || s.kept.size() < reserveBytes/4 {
+		return reserveBytes
+	}
+	return reserveBytes + (missing+step-1)/step*step
+}
+
+// holdReserve fills the reserve up again, and gives back what it has too much.
 func (s *Store) holdReserve() {
-	if info, err := os.Stat(s.reservePath()); err == nil && info.Size() == reserveBytes {
+	have, want := sizeOf(s.reservePath()), s.reserveWanted()
+	if have >= want && have <= max(2*want, reserveBytes) {
 		return
 	}
-	err := os.WriteFile(s.reservePath(), make([]byte, reserveBytes), 0o600)
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
-		_ = os.Remove(s.reservePath())
+	f, err := os.OpenFile(s.reservePath(), os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return
+	}
+	defer f.Close()
+	if have > want {
+		_ = f.Truncate(want)
+		return
+	}
+	nothing := make([]byte, reserveBytes)
+	for at := have; at < want && err == nil; at += reserveBytes {
+		_, err = f.WriteAt(nothing[:min(reserveBytes, want-at)], at)
+	}
+	if err != nil {
+		_ = f.Truncate(have)
 	}
 }

@@ -398,6 +398,32 @@ func TestCheckpointWritesWhatMoved(t *testing.T) {
 	}
 }
 
+// TestReserveFollowsTheState: a full disk must not keep the checkpoint from
+// being written, however much state there is.
+func TestReserveFollowsTheState(t *testing.T) {
+	s := openStore(t, Options{})
+	f := func(least, most int64) {
+		t.Helper()
+		s.maintain()
+		if got := sizeOf(s.reservePath()); got < least || got > most {
+			t.Errorf("reserve of %d bytes, want %d to %d", got, least, most)
+		}
+	}
+	f(reserveBytes, reserveBytes)
+	for i := range 4 {
+		store(t, s, Unit{State: []Change{{fmt.Sprint("k", i), make([]byte, 1<<20)}}})
+	}
+	f(14<<20, 18<<20)
+	if err := s.saveCheckpoint(); err != nil {
+		t.Fatal(err)
+	}
+	f(8<<20, 26<<20) // some of it lies in state.db now
+	for i := range 4 {
+		store(t, s, Unit{State: []Change{{fmt.Sprint("k", i), nil}}})
+	}
+	f(reserveBytes, reserveBytes)
+}
+
 // TestKept compares what a checkpoint gets told with a model, failing saves included.
 func TestKept(t *testing.T) {
 	r := rand.New(rand.NewPCG(seedOf(t), 1))
