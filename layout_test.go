@@ -40,14 +40,16 @@ var concrete = []string{"agent/inputs/", "forwarders/"}
 
 // doors says which folder alone may import a heavy dependency.
 var doors = map[string]string{
-	"github.com/tetratelabs/wazero":    "wasm",
-	"go.etcd.io/bbolt":                 "storage",
-	"github.com/valyala/fasthttp":      "agent/query",
-	"github.com/leodido/go-syslog":     "internal/syslog",
-	"github.com/expr-lang/expr":        "internal/expression",
-	"github.com/goccy/go-yaml":         "internal/config",
-	"github.com/alecthomas/kong":       "cmd/runnel",
-	"github.com/coreos/go-systemd/v22": "", // two users: sockets that are handed in, and readiness
+	"github.com/tetratelabs/wazero":         "wasm",
+	"go.etcd.io/bbolt":                      "storage",
+	"github.com/valyala/fasthttp":           "agent/query",
+	"github.com/leodido/go-syslog":          "internal/syslog",
+	"github.com/expr-lang/expr":             "internal/expression",
+	"github.com/goccy/go-yaml":              "internal/config",
+	"github.com/alecthomas/kong":            "cmd/runnel",
+	"github.com/santhosh-tekuri/jsonschema": "internal/config",
+	"github.com/fsnotify/fsnotify":          "agent",
+	"github.com/coreos/go-systemd/v22":      "", // two users: sockets that are handed in, and readiness
 }
 
 // inGuests says that a guest's own code imports nothing of the host's.

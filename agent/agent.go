@@ -52,6 +52,7 @@ type Agent struct {
 	store   *storage.Store
 	runtime *wasm.Runtime
 	routes  routes
+	watch   *watch // of modules' files; follow under reloading
 	started time.Time
 	hard    context.Context // ends when the stop's own deadline has passed
 
@@ -70,6 +71,7 @@ type Agent struct {
 	// Counters that outlive a reload, by name; guarded by mu.
 	pipelineCounts map[string]*pipelineCounts
 	deliveryCounts map[string]*deliveryCounts
+	states         map[string]*states // of pipelines, by name; the same
 	rates          rates
 
 	wg sync.WaitGroup // inputs and deliveries
@@ -88,6 +90,7 @@ func New(o Options) *Agent {
 		modules: make(map[string]*module), pipelines: make(map[string]*pipeline),
 		inputs: make(map[string]*running), deliveries: make(map[string]*delivering),
 		pipelineCounts: make(map[string]*pipelineCounts), deliveryCounts: make(map[string]*deliveryCounts),
+		states: make(map[string]*states),
 	}
 }
 
@@ -120,6 +123,9 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 		case <-time.After(apiGrace):
 		}
 	}()
+	if a.watch, err = newWatch(); err != nil {
+		a.events.cannotWatch(err)
+	}
 	build, err := a.prepare(ctx, config)
 	if err != nil {
 		return err
@@ -132,10 +138,14 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 	}
 	debug.FreeOSMemory() // what reading the config and compiling modules left behind; a quiet host may not collect for minutes
 	a.wg.Go(func() { a.runRates(ctx) })
+	a.wg.Go(func() { a.watch.run(ctx) })
 	a.serveSignals(ctx, reload)
 	a.stop(give, endAPI)
 	return nil
 }
+
+// cacheDir is where compiled modules are kept, in the data directory.
+const cacheDir = "cache"
 
 // open makes the data directory and opens what lives in it.
 func (a *Agent) open(c *Config) error {
@@ -154,12 +164,12 @@ func (a *Agent) open(c *Config) error {
 	}
 	a.store = store
 	a.runtime, err = wasm.NewRuntime(a.hard, wasm.RuntimeOptions{
-		CacheDir: filepath.Join(c.DataDir, "cache"), Log: a.options.Log.With().Str("part", "wasm").Logger(), Metrics: a.metrics,
+		CacheDir: filepath.Join(c.DataDir, cacheDir), Log: a.options.Log.With().Str("part", "wasm").Logger(), Metrics: a.metrics,
 	})
 	return err
 }
 
-// serveSignals reloads at every signal until ctx ends.
+// serveSignals reloads at every signal, and swaps modules whose files change, until ctx ends.
 func (a *Agent) serveSignals(ctx context.Context, reload <-chan os.Signal) {
 	for {
 		select {
@@ -167,6 +177,8 @@ func (a *Agent) serveSignals(ctx context.Context, reload <-chan os.Signal) {
 			return
 		case <-reload:
 			a.Reload(ctx) //nolint:errcheck // logged there; the API's caller is the one who gets the error
+		case <-a.watch.changed:
+			a.refresh(ctx)
 		}
 	}
 }
@@ -180,7 +192,7 @@ func (a *Agent) stop(give, endAPI context.CancelFunc) {
 	defer a.reloading.Unlock()
 	a.mu.Lock()
 	a.stopping = true
-	inputs, deliveries := slices.Clone(a.retired), a.deliveries
+	inputs, pipelines, deliveries := slices.Clone(a.retired), a.pipelines, a.deliveries
 	for _, in := range a.inputs {
 		inputs = append(inputs, in)
 	}
@@ -199,6 +211,9 @@ func (a *Agent) stop(give, endAPI context.CancelFunc) {
 			<-in.done
 		}
 	}
+	for _, p := range pipelines {
+		p.close()
+	}
 	endAPI()
 	for _, d := range deliveries {
 		d.cancel()
@@ -213,12 +228,16 @@ func (a *Agent) stop(give, endAPI context.CancelFunc) {
 // close closes what open and the reloads opened. The store's own close commits
 // what was appended and not yet committed.
 func (a *Agent) close() error {
-	var errs []error
+	errs := []error{a.watch.close()}
 	a.sockets.Close()
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
 	}
 	ctx := context.WithoutCancel(a.hard)
+	for _, p := range a.pipelines {
+		p.close()
+		p.end()
+	}
 	for _, m := range a.modules {
 		errs = append(errs, m.Close(ctx))
 	}

@@ -207,12 +207,11 @@ func TestWrongReloadChangesNothing(t *testing.T) {
 // TestAKeptModuleLearnsNewStreams: a module that a reload leaves alone may
 // route to the streams of the new configuration.
 func TestAKeptModuleLearnsNewStreams(t *testing.T) {
-	module := guest(t, conformanceFolder)
 	text := fmt.Sprintf(`
 inputs: {in: {type: syslog, listen: ['tcp://127.0.0.1:0']}}
-modules: {m: {file: %q}}
+modules: {m: {%s}}
 pipelines: {main: {from: [in], stream: app, steps: [{module: m}]}}
-`, module)
+`, conformance(t))
 	a := startAgent(t, shortDir(t), text, newTaker())
 	before := a.modules["m"]
 	c := a.dial(t, "in", 0)

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"strings"
 	"time"
 
@@ -56,10 +57,12 @@ type InputConfig struct {
 // ModuleConfig is one module.
 type ModuleConfig struct {
 	Name    string
-	Options wasm.Options // without KnownStream
-	Digest  string       // also of the file's content
+	Options wasm.Options // without KnownStream and Tables
+	Tables  []TableConfig
+	Digest  string // also of the files' content
 
-	at *config.At
+	section string // digest of what the configuration says of it
+	at      *config.At
 }
 
 // PipelineConfig is one pipeline.
@@ -137,7 +140,12 @@ func (c *Config) moduleProblems(load func(ModuleConfig) error) error {
 			ps = append(ps, config.Problem{File: c.File, Path: "modules." + m.Name, Text: err.Error()})
 			continue
 		}
-		m.at.To(&ps).Key("file").Problemf("%v", err)
+		at := m.at.To(&ps).Key("file")
+		if table, ok := errors.AsType[tableError](err); ok {
+			at = m.at.To(&ps).Key("tables").Key(table.name).Key("file")
+			err = table.err
+		}
+		at.Problemf("%v", err)
 	}
 	return ps.Err()
 }

@@ -103,6 +103,17 @@ func configDir(t *testing.T) string {
 		}
 	}
 	write("ok.wasm", 0o644, "\x00asm")
+	strict := &wasm.Manifest{Name: "strict", ABI: wasm.ABI, Config: []byte(`{"type": "object", "additionalProperties": false,
+		"required": ["limit"], "properties": {"limit": {"type": "integer", "minimum": 1}, "mode": {"enum": ["keep", "drop"]}}}`)}
+	wrong := &wasm.Manifest{Name: "wrong", ABI: wasm.ABI, Config: []byte(`{"type": "whole"}`)}
+	for name, m := range map[string]*wasm.Manifest{"strict.wasm": strict, "wrong.wasm": wrong} {
+		code, err := m.Append([]byte("\x00asm\x01\x00\x00\x00"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(name, 0o644, string(code))
+	}
+	write("hosts.csv", 0o644, "name,site\nvm,lab\n")
 	write("token", 0o600, "canary-token\n")
 	write("loose", 0o666, "canary-loose\n")
 	write("empty", 0o600, "\n")

@@ -1,21 +1,14 @@
 package agent
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"errors"
-	"io/fs"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/expression"
-	"github.com/runnel-log/runnel/wasm"
 )
 
 // common is what every input and forwarder has besides its kind's own keys.
@@ -68,77 +61,6 @@ func (l *loader) inputs(section *config.Node) {
 		}
 		l.config.Inputs = append(l.config.Inputs, InputConfig{Name: name, Kind: kind, Options: options, Digest: n.Digest()})
 	})
-}
-
-// moduleSection is one module.
-type moduleSection struct {
-	File    string          `yaml:"file" required:"true"`
-	Config  *config.Node    `yaml:"config"`
-	Memory  config.Bytes    `yaml:"memory"`
-	Time    config.Duration `yaml:"time"`
-	OnError string          `yaml:"on_error" oneof:"keep drop dead_letter"`
-}
-
-var onError = map[string]wasm.OnError{"keep": wasm.Keep, "drop": wasm.Drop, "dead_letter": wasm.DeadLetter}
-
-// wasmPage is what linear memory is counted in.
-const wasmPage = 64 << 10
-
-func (l *loader) modules(section *config.Node) {
-	l.section(section, "modules: {NAME: {file: FILE.wasm}}", func(name string, n *config.Node) {
-		l.named(section, name)
-		s := moduleSection{Memory: wasm.DefaultMemory, Time: wasm.DefaultTime, OnError: "keep"}
-		config.Decode(n, &s, &l.problems)
-		at := n.At(&l.problems)
-		if s.Memory < wasmPage || s.Memory > 1<<30 || s.Memory%wasmPage != 0 {
-			at.Key("memory").Problemf("%s is no size for a module's memory; write a multiple of 64KiB up to 1GiB", s.Memory)
-		}
-		if s.Time < time.Millisecond || s.Time > time.Minute {
-			at.Key("time").Problemf("%s is no time for a batch; write 1ms to 1m", config.FormatDuration(s.Time))
-		}
-		m := ModuleConfig{Name: name, at: at, Options: wasm.Options{Name: name, File: at.File(s.File), Config: []byte("{}"),
-			Memory: int64(s.Memory), Time: s.Time, OnError: onError[s.OnError]}}
-		if s.Config != nil && s.Config.Kind() != config.Null {
-			b, err := s.Config.JSON()
-			if err != nil {
-				at.Key("config").Problemf("%v", err)
-			}
-			m.Options.Config = b
-		}
-		if s.File != "" {
-			m.Digest = n.Digest() + l.fileDigest(at.Key("file"), m.Options.File)
-		}
-		l.config.Modules = append(l.config.Modules, m)
-	})
-}
-
-// maxModule is more than any module that wasm would load.
-const maxModule = 64 << 20
-
-// fileDigest hashes a module's file, so that a new build of it is a change.
-func (l *loader) fileDigest(at *config.At, path string) string {
-	info, err := os.Stat(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		at.Problemf("%s does not exist; build it, or write where it is", absolute(path))
-		return ""
-	case err != nil:
-		at.Problemf("%v", err)
-		return ""
-	case !info.Mode().IsRegular():
-		at.Problemf("%s is no file; write the path of a .wasm file", absolute(path))
-		return ""
-	case info.Size() > maxModule:
-		at.Problemf("%s has %s; a module has at most %s", absolute(path), config.Bytes(info.Size()), config.Bytes(maxModule))
-		return ""
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		at.Problemf("%v", err)
-		return ""
-	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:])
 }
 
 // forwarderSection is what every forwarder has besides its kind's own keys.

@@ -89,8 +89,14 @@ func (p *printer) section(name string, parts int) {
 func (p *printer) module(m ModuleConfig) {
 	o := m.Options
 	p.printf("  %s:\n", config.Quote(m.Name))
-	p.format(4, moduleSection{File: o.File, Memory: config.Bytes(o.Memory), Time: o.Time, OnError: o.OnError.String()})
+	p.format(4, moduleSection{File: o.File, Memory: config.Bytes(o.Memory), Time: o.Time, OnError: o.OnError.String(),
+		Grant: grantNames(o.Grant), State: config.Bytes(o.State)})
 	p.printf("    config: %s\n", flow(o.Config))
+	p.section("    tables", len(m.Tables))
+	for _, t := range m.Tables {
+		p.printf("      %s:\n", config.Quote(t.Name))
+		p.format(8, tableSection{File: t.File, Key: t.Key})
+	}
 }
 
 func (p *printer) pipeline(pc PipelineConfig) {

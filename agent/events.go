@@ -74,6 +74,30 @@ func (e events) deadLettered(forwarder, stream string, offset uint64, answer str
 		Msg("receiver refused a record for good; it is in the stream's dead letters")
 }
 
+func (e events) swapped(modules []string) {
+	e.log.Info().Strs("modules", modules).Msg("module's file changed; the new one is in place")
+}
+
+func (e events) swapRefused(modules []string, err error) {
+	e.log.Error().Strs("modules", modules).Err(err).Msg("module's file changed and cannot be used; the running one stays")
+}
+
+func (e events) cannotWatch(err error) {
+	e.log.Warn().Err(err).Msg("modules' files cannot be watched; a changed one is taken up by a reload")
+}
+
+func (e events) stateUnread(pipeline, module string, err error) {
+	e.log.Error().Str("pipeline", pipeline).Str("module", module).Err(err).Msg("a piece of what the module kept cannot be read; it goes on without")
+}
+
+func (e events) tickFailed(pipeline string, err error) {
+	e.sampled.Warn().Str("pipeline", pipeline).Err(err).Msg("what modules said at a tick was not stored; they are asked again")
+}
+
+func (e events) heldBack(pipeline string, err error) {
+	e.log.Error().Str("pipeline", pipeline).Err(err).Msg("what a module held that has left the pipeline was not stored; it stays held")
+}
+
 func (e events) closeFailed(what string, err error) {
 	e.log.Warn().Str("what", what).Err(err).Msg("closing failed")
 }

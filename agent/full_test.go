@@ -71,10 +71,10 @@ forwarders: {out: {type: test, from: [app]}}
 func TestDeadLettersOfAModule(t *testing.T) {
 	a := startAgent(t, shortDir(t), fmt.Sprintf(`
 inputs: {in: {type: syslog, listen: ["tcp://127.0.0.1:0"]}}
-modules: {m: {file: %q, on_error: dead_letter}}
+modules: {m: {%s, on_error: dead_letter}}
 pipelines: {main: {from: [in], stream: app, steps: [{module: m}]}}
 forwarders: {out: {type: test, from: ["*"]}}
-`, guest(t, conformanceFolder)), newTaker())
+`, conformance(t)), newTaker())
 	c := a.dial(t, "in", 0)
 	var b strings.Builder
 	for i := range 50 {

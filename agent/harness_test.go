@@ -73,6 +73,18 @@ func guest(tb testing.TB, folder string) string {
 	return path
 }
 
+// conformance is the configuration of the conformance guest, which asks for every
+// host service, without its braces.
+func conformance(tb testing.TB) string {
+	tb.Helper()
+	module := guest(tb, conformanceFolder)
+	table := filepath.Join(filepath.Dir(module), "table.csv")
+	if err := os.WriteFile(table, []byte("key,value\na,b\n"), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	return fmt.Sprintf("file: %q, grant: [state, metrics], tables: {t: {file: %q}}", module, table)
+}
+
 const (
 	classifyFolder    = "../examples/modules/classify"
 	conformanceFolder = "../guest-sdk/go/conformance"

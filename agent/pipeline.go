@@ -26,6 +26,13 @@ type pipeline struct {
 	steps  []step
 	counts *pipelineCounts
 
+	lines   []place // its ordered modules, in the order of their steps
+	states  *states
+	scratch []wasm.Change // guarded by states.turn
+
+	stopTicks func() // nil: nobody ticks
+	ticking   sync.WaitGroup
+
 	// using is held for reading while a batch passes through, so that a reload
 	// can wait until the last one has left before it closes the modules.
 	using sync.RWMutex
@@ -38,6 +45,8 @@ type pipeline struct {
 type pipelineCounts struct {
 	received, emitted, stored, rejected *metrics.Counter
 
+	held atomic.Int64 // records its modules hold
+
 	set  *metrics.Set
 	name string
 	mu   sync.Mutex
@@ -49,8 +58,10 @@ func newPipelineCounts(set *metrics.Set, name string) *pipelineCounts {
 	counter := func(what string) *metrics.Counter {
 		return set.GetOrCreateCounter(fmt.Sprintf(`runnel_pipeline_%s_records_total{pipeline=%q}`, what, name))
 	}
-	return &pipelineCounts{received: counter("received"), emitted: counter("emitted"), stored: counter("stored"),
+	c := &pipelineCounts{received: counter("received"), emitted: counter("emitted"), stored: counter("stored"),
 		rejected: counter("rejected"), set: set, name: name, dropped: make(map[string]*metrics.Counter)}
+	set.GetOrCreateGauge(fmt.Sprintf(`runnel_pipeline_held_records{pipeline=%q}`, name), func() float64 { return float64(c.held.Load()) })
+	return c
 }
 
 // maxReasons bounds the distinct reasons that guests can create.
@@ -82,6 +93,15 @@ func (c *pipelineCounts) drop(reason string, n int) {
 	counter.Add(n)
 }
 
+// add notes what became of a batch of which kept records were stored.
+func (c *pipelineCounts) add(t *tally, kept int) {
+	c.emitted.Add(t.emitted)
+	c.stored.Add(kept)
+	for reason, n := range t.dropped {
+		c.drop(reason, n)
+	}
+}
+
 // droppedByReason returns a copy of the counts.
 func (c *pipelineCounts) droppedByReason() map[string]uint64 {
 	c.mu.Lock()
@@ -93,37 +113,60 @@ func (c *pipelineCounts) droppedByReason() map[string]uint64 {
 	return counts
 }
 
-func newPipeline(c PipelineConfig, modules map[string]*wasm.Module, counts *pipelineCounts) (*pipeline, error) {
-	p := &pipeline{name: c.Name, stream: c.Stream, counts: counts}
-	for _, sc := range c.Steps {
+// newPipeline builds the pipeline that c describes; kept is what its ordered
+// modules keep.
+func newPipeline(c PipelineConfig, modules map[string]*wasm.Module, counts *pipelineCounts, kept *states) (*pipeline, error) {
+	p := &pipeline{name: c.Name, stream: c.Stream, counts: counts, states: kept}
+	for i, sc := range c.Steps {
 		s, err := newStep(sc, modules)
 		if err != nil {
 			return nil, err
+		}
+		if m, ok := s.(moduleStep); ok && m.module.Ordered() {
+			if m.line, err = p.newLine(m.module, sc.Module, i); err != nil {
+				return nil, err
+			}
+			s = m
 		}
 		p.steps = append(p.steps, s)
 	}
 	return p, nil
 }
 
-// process takes b through the steps and returns one batch a stream, in the
-// order the streams first appear. It takes b over.
-func (p *pipeline) process(ctx context.Context, b *record.Batch, t *tally) ([]storage.StreamBatch, error) {
-	t.stream = p.stream
-	for _, s := range p.steps {
+// ordered returns the first step that sees its batches in turn.
+func (p *pipeline) ordered() int {
+	if len(p.lines) == 0 {
+		return len(p.steps)
+	}
+	return p.lines[0].step
+}
+
+// apply takes b through some of the steps. It takes b over.
+func (p *pipeline) apply(ctx context.Context, steps []step, b *record.Batch, t *tally) (*record.Batch, error) {
+	for _, s := range steps {
+		if b.Len() == 0 {
+			break
+		}
 		var err error
 		if b, err = s.apply(ctx, b, t); err != nil {
 			b.Release()
 			return nil, err
 		}
-		if b.Len() == 0 {
-			break
-		}
 	}
-	batches := splitByStream(b, p.stream)
+	return b, nil
+}
+
+// sort returns one batch a stream, in the order the streams first appear. It
+// takes b over, which may be nil.
+func (p *pipeline) sort(b *record.Batch, t *tally) []storage.StreamBatch {
+	var batches []storage.StreamBatch
+	if b != nil {
+		batches = splitByStream(b, p.stream)
+	}
 	if t.dead != nil && t.dead.Len() > 0 {
 		batches = append(batches, storage.StreamBatch{Stream: p.stream + deadSuffix, Records: t.dead})
 	}
-	return batches, nil
+	return batches
 }
 
 // deadSuffix names the stream of a stream's dead letters.
@@ -175,11 +218,22 @@ func splitByStream(b *record.Batch, fallback string) []storage.StreamBatch {
 // was not touched.
 var errClosed = errors.New("pipeline closed")
 
-// close waits until the last batch has left and lets no other in.
+// close waits until the last batch has left and lets no other in. Its modules
+// tick no more; what they hold stays.
 func (p *pipeline) close() {
+	if p.stopTicks != nil {
+		p.stopTicks()
+	}
 	p.using.Lock()
 	defer p.using.Unlock()
 	p.closed = true
+}
+
+// end closes the modules' places in a pipeline that is closed.
+func (p *pipeline) end() {
+	for _, l := range p.lines {
+		l.Close()
+	}
 }
 
 // emit is what an input's Emit does: through the steps, into the store.
@@ -191,33 +245,52 @@ func (p *pipeline) emit(ctx context.Context, store *storage.Store, b *record.Bat
 	}
 	n := b.Len()
 	p.counts.received.Add(n)
-	var t tally
-	batches, err := p.process(ctx, b, &t)
-	if err != nil {
-		p.counts.rejected.Add(n)
+	receipt, err := p.process(ctx, store, b, hurry)
+	if err == nil {
+		return receipt, nil
+	}
+	p.counts.rejected.Add(n)
+	if errors.Is(err, storage.ErrFull) {
+		return nil, fmt.Errorf("store is full: %w", err)
+	}
+	return nil, err
+}
+
+// process takes b through the steps and stages what is left. After an error it is
+// as if b had never been there.
+func (p *pipeline) process(ctx context.Context, store *storage.Store, b *record.Batch, hurry bool) (_ inputs.Receipt, err error) {
+	t := tally{stream: p.stream}
+	ordered := p.ordered()
+	if b, err = p.apply(ctx, p.steps[:ordered], b, &t); err != nil {
+		t.release()
 		return nil, err
 	}
-	p.counts.emitted.Add(t.emitted)
-	for reason, dropped := range t.dropped {
-		p.counts.drop(reason, dropped)
-	}
-	kept := 0
-	for _, sb := range batches {
-		kept += sb.Records.Len()
-	}
-	if kept == 0 {
-		return nothingToStore{}, nil
-	}
-	receipt, err := store.Append(ctx, storage.Unit{Batches: batches, Hurry: hurry})
-	if err != nil {
-		p.counts.rejected.Add(kept)
-		if errors.Is(err, storage.ErrFull) {
-			return nil, fmt.Errorf("store is full: %w", err)
+	if ordered < len(p.steps) {
+		p.states.turn.Lock()
+		if b, err = p.apply(ctx, p.steps[ordered:], b, &t); err != nil {
+			t.release()
+			p.undo()
+			return nil, err
 		}
-		return nil, err
+		return p.stage(ctx, store, p.sort(b, &t), hurry, &t)
 	}
-	p.counts.stored.Add(kept)
+	batches := p.sort(b, &t)
+	kept := recordsIn(batches)
+	var receipt inputs.Receipt = nothingToStore{}
+	if kept > 0 {
+		if receipt, err = store.Append(ctx, storage.Unit{Batches: batches, Hurry: hurry}); err != nil {
+			return nil, err
+		}
+	}
+	p.counts.add(&t, kept)
 	return receipt, nil
+}
+
+func recordsIn(batches []storage.StreamBatch) (n int) {
+	for _, sb := range batches {
+		n += sb.Records.Len()
+	}
+	return n
 }
 
 // nothingToStore is the receipt of a batch that the steps dropped altogether.

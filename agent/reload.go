@@ -164,13 +164,13 @@ func (a *Agent) prepare(ctx context.Context, c *Config) (_ *build, err error) {
 		b.modules[mc.Name], loaded[mc.Name] = m, m.Module
 	}
 	for _, pc := range c.Pipelines {
-		p, err := newPipeline(pc, loaded, a.countsOf(pc.Name))
+		p, err := newPipeline(pc, loaded, a.countsOf(pc.Name), a.statesOf(pc.Name))
 		if err != nil {
 			return b, err
 		}
 		b.pipelines[pc.Name] = p
 	}
-	b.fallback = &pipeline{name: defaultName, stream: defaultName, counts: a.countsOf(defaultName)}
+	b.fallback = &pipeline{name: defaultName, stream: defaultName, counts: a.countsOf(defaultName), states: newStates(defaultName)}
 	for _, fc := range c.Forwarders {
 		if d := a.delivery(fc.Name); d != nil && d.config.Digest == fc.Digest {
 			continue
@@ -206,7 +206,11 @@ func (a *Agent) loadModule(ctx context.Context, c *Config, mc ModuleConfig) (*mo
 	if old != nil && old.config.Digest == mc.Digest {
 		return old, nil
 	}
-	o := mc.Options
+	o, err := mc.options()
+	if err != nil {
+		return nil, fmt.Errorf("module %q: %w", mc.Name, err)
+	}
+	o.Agent = c.Name
 	// The module may outlive c: what is known is asked of the configuration of the moment.
 	o.KnownStream = func(stream string) bool { return a.routes.known(stream, c) }
 	m, err := a.runtime.Load(ctx, o)
@@ -221,6 +225,9 @@ func (a *Agent) discard(b *build) {
 	a.mu.Lock()
 	kept := a.modules
 	a.mu.Unlock()
+	for _, p := range b.pipelines {
+		p.end()
+	}
 	a.closeModules(b.modules, kept)
 	for name, f := range b.forwarders {
 		if err := f.Close(); err != nil {
@@ -273,6 +280,9 @@ func (a *Agent) adopt(b *build) {
 	for _, d := range stopped {
 		d.cancel()
 	}
+	for _, p := range b.pipelines {
+		p.start(a.hard, a.store, a.events)
+	}
 	a.startInputs(b)
 	for _, d := range stopped {
 		<-d.done
@@ -281,11 +291,18 @@ func (a *Agent) adopt(b *build) {
 	for _, in := range gone {
 		<-in.done
 	}
-	for _, p := range oldPipelines {
+	for name, p := range oldPipelines {
 		p.close()
+		if err := p.part(a.hard, a.store, func(module string) bool { return b.names(name, module) }); err != nil {
+			a.events.heldBack(name, err)
+		}
+		p.end()
 	}
 	a.closeModules(oldModules, b.modules)
 	a.sockets.Sweep()
+	if err := a.watch.follow(b.config.moduleFiles()); err != nil {
+		a.events.cannotWatch(err)
+	}
 }
 
 // swapRoutes sends the batches of every input to the new pipelines. An input
@@ -306,6 +323,12 @@ func (a *Agent) swapRoutes(b *build) {
 		}
 	}
 	a.routes.table.Store(table)
+}
+
+// names reports whether a pipeline of b has the module.
+func (b *build) names(pipeline, module string) bool {
+	p := b.pipelines[pipeline]
+	return p != nil && slices.ContainsFunc(p.lines, func(l place) bool { return l.module == module })
 }
 
 func (b *build) input(name string) *InputConfig {
@@ -440,6 +463,21 @@ func (a *Agent) countsOf(pipeline string) *pipelineCounts {
 		a.pipelineCounts[pipeline] = counts
 	}
 	return counts
+}
+
+// statesOf returns what the ordered modules of a pipeline keep, read from the
+// store when it is first asked for.
+func (a *Agent) statesOf(pipeline string) *states {
+	counts := a.countsOf(pipeline)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	s := a.states[pipeline]
+	if s == nil {
+		s = loadStates(a.store, pipeline, a.events)
+		a.states[pipeline] = s
+		counts.held.Store(int64(s.held))
+	}
+	return s
 }
 
 func (a *Agent) delivery(name string) *delivering {

@@ -20,7 +20,7 @@ func TestFailedStartLeavesNothingOpen(t *testing.T) {
 	}
 	defer taken.Close()
 	dir := shortDir(t)
-	module := guest(t, conformanceFolder)
+	module := conformance(t)
 	write := func(name, content string) {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -62,7 +62,7 @@ func TestFailedStartLeavesNothingOpen(t *testing.T) {
 		return strings.Replace(good, "}}\n", "}, second: {type: syslog, listen: ["+listen+"]}}\n", 1) + forwards
 	}
 	modules := func(m string) string {
-		return good + forwards + "modules: {ok: {file: " + module + "}, m: {" + m + "}}\n"
+		return good + forwards + "modules: {ok: {" + module + "}, m: {" + m + "}}\n"
 	}
 	f("a folder that cannot be", strings.Replace(preamble, "DIR/data", "DIR/file/data", 1)+good, "data directory", "not a directory", "agent.data_dir")
 	f("a data directory that is a file", strings.Replace(preamble, "DIR/data", "DIR/file", 1)+good, "not a directory")
@@ -70,8 +70,8 @@ func TestFailedStartLeavesNothingOpen(t *testing.T) {
 	f("a second input's port in use", second(fmt.Sprintf("'unix://DIR/second.sock', 'tcp://%s'", taken.Addr())), `input "second"`, "address already in use", "choose another port")
 	f("a socket in no folder", second("'unix://DIR/none/second.sock'"), `input "second"`, "none/second.sock")
 	f("a module that is too little", modules("file: bad.wasm"), `module "m"`, "bad.wasm")
-	f("a module that refuses its config", modules("file: "+module+", config: {refuse: not like this}"), `module "m"`, "not like this")
-	f("a module that traps at once", modules("file: "+module+", config: {panic: true}"), `module "m"`, "asked to")
+	f("a module that refuses its config", modules(module+", config: {refuse: not like this}"), `module "m"`, "not like this")
+	f("a module that traps at once", modules(module+", config: {panic: true}"), `module "m"`, "asked to")
 
 	a := startAgent(t, dir, good+forwards, nil)
 	other := newAgent(dir, strings.Replace(preamble, "DIR/api.sock", "DIR/other.sock", 1)+"inputs: {in: {type: syslog, listen: ['tcp://127.0.0.1:0']}}\n", nil)

@@ -160,12 +160,15 @@ func (a *Agent) sum(metric, input string) (total uint64) {
 func (a *Agent) pipelineStatus(pc PipelineConfig) query.PipelineStatus {
 	counts := a.countsOf(pc.Name)
 	return query.PipelineStatus{Name: pc.Name, From: pc.From, Received: counts.received.Get(), Emitted: counts.emitted.Get(),
-		Stored: counts.stored.Get(), Dropped: counts.droppedByReason(), Rejected: counts.rejected.Get(), Rate: a.rates.of("pipeline", pc.Name)}
+		Stored: counts.stored.Get(), Dropped: counts.droppedByReason(), Rejected: counts.rejected.Get(), Held: counts.held.Load(), Rate: a.rates.of("pipeline", pc.Name)}
 }
 
 func moduleStatus(m *module) query.ModuleStatus {
-	stats := m.Stats()
-	return query.ModuleStatus{Name: m.config.Name, File: m.config.Options.File, Hash: stats.Hash, LastError: stats.LastError, Records: stats.Records,
+	stats, version := m.Stats(), ""
+	if manifest := m.Manifest(); manifest != nil {
+		version = manifest.Version
+	}
+	return query.ModuleStatus{Name: m.config.Name, Version: version, Ordered: m.Ordered(), File: m.config.Options.File, Hash: stats.Hash, LastError: stats.LastError, Records: stats.Records,
 		Dropped: stats.Dropped, Failed: stats.Failed, Seconds: stats.Slow.Seconds(), Bypassed: stats.Open}
 }
 

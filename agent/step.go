@@ -20,6 +20,7 @@ type step interface {
 type tally struct {
 	stream  string         // where the pipeline stores, for expressions
 	emitted int            // records that guests added
+	held    int            // records that guests took in, less those they let go
 	dropped map[string]int // by reason
 	dead    *record.Batch  // for the dead letters of the pipeline's stream
 }
@@ -52,7 +53,7 @@ func newStep(c StepConfig, modules map[string]*wasm.Module) (step, error) {
 		if m == nil {
 			return nil, fmt.Errorf("bug: module %q passed the check but is not loaded", c.Module)
 		}
-		return moduleStep{m}, nil
+		return moduleStep{module: m}, nil
 	}
 	return nil, fmt.Errorf("bug: step %q has no kind", c.Text)
 }
@@ -232,27 +233,49 @@ func (s routeStep) choose(when []*expression.Evaluator, v record.View, t *tally)
 }
 
 // moduleStep hands the batch to a guest.
-type moduleStep struct{ module *wasm.Module }
+type moduleStep struct {
+	module *wasm.Module
+	line   *wasm.Line // of an ordered module; the caller has the turn
+}
 
 func (s moduleStep) apply(ctx context.Context, b *record.Batch, t *tally) (*record.Batch, error) {
 	var o wasm.Outcome
-	if err := s.module.Process(ctx, b, &o); err != nil {
+	var err error
+	if s.line != nil {
+		err = s.line.Process(ctx, b, &o)
+	} else {
+		err = s.module.Process(ctx, b, &o)
+	}
+	if err != nil {
 		return b, err
 	}
+	out := t.take(&o)
+	if out != b {
+		b.Release()
+	}
+	return out, nil
+}
+
+// take notes what a guest did and returns the batch that goes on.
+func (t *tally) take(o *wasm.Outcome) *record.Batch {
 	t.emitted += o.Emitted
+	t.held += o.Held - o.Released
 	for _, d := range o.Dropped {
 		t.drop(d.Reason, d.Count)
 	}
 	if o.Dead != nil {
-		if t.dead == nil {
-			t.dead = o.Dead
-		} else {
-			t.dead.AppendBatch(o.Dead, 0, o.Dead.Len())
-			o.Dead.Release()
-		}
+		t.dead = join(t.dead, o.Dead)
 	}
-	if o.Batch != b {
-		b.Release()
+	if o.Batch == nil {
+		return record.NewBatch()
 	}
-	return o.Batch, nil
+	return o.Batch
+}
+
+// release gives back what was to be stored, after a failure.
+func (t *tally) release() {
+	if t.dead != nil {
+		t.dead.Release()
+		t.dead = nil
+	}
 }

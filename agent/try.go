@@ -16,32 +16,44 @@ import (
 // CheckModules loads every module of c as run would, without starting anything,
 // and returns what is wrong with all of them.
 func CheckModules(ctx context.Context, c *Config) error {
-	_, closeAll, err := loadAll(ctx, c)
+	_, closeAll, err := loadAll(ctx, c, "")
 	if err != nil {
 		return err
 	}
 	return closeAll()
 }
 
-// loadAll loads the modules of c outside an agent, with no cache on disk.
-func loadAll(ctx context.Context, c *Config) (loaded map[string]*wasm.Module, closeAll func() error, err error) {
-	runtime, err := wasm.NewRuntime(ctx, wasm.RuntimeOptions{Log: zerolog.Nop()})
+// loadAll loads the modules of c outside an agent, its figures and its log, and
+// checks that its pipelines can use them so. cache may be empty: then they are
+// compiled anew.
+func loadAll(ctx context.Context, c *Config, cache string) (loaded map[string]*wasm.Module, closeAll func() error, err error) {
+	runtime, err := wasm.NewRuntime(ctx, wasm.RuntimeOptions{CacheDir: cache, Log: zerolog.Nop()})
 	if err != nil {
 		return nil, nil, err
 	}
 	closeAll = func() error { return runtime.Close(ctx) } // closes its modules too
 	loaded = make(map[string]*wasm.Module)
 	problems := c.moduleProblems(func(mc ModuleConfig) error {
-		o := mc.Options
-		o.KnownStream = c.KnownStream
+		o, err := mc.options()
+		if err != nil {
+			return err
+		}
+		o.KnownStream, o.Agent = c.KnownStream, c.Name
 		m, err := runtime.Load(ctx, o)
 		loaded[mc.Name] = m
 		return err
 	})
-	if problems != nil {
-		return nil, nil, problems
+	if problems == nil {
+		for _, pc := range c.Pipelines {
+			p, err := newPipeline(pc, loaded, newPipelineCounts(metrics.NewSet(), pc.Name), newStates(pc.Name))
+			if err != nil {
+				return nil, nil, errors.Join(err, closeAll())
+			}
+			p.end()
+		}
+		return loaded, closeAll, nil
 	}
-	return loaded, closeAll, nil
+	return nil, nil, errors.Join(problems, closeAll())
 }
 
 // Trial is what one step made of what it was given.
@@ -50,6 +62,7 @@ type Trial struct {
 	Records *record.Batch  // what goes on, borrowed until the next Trial
 	Dropped map[string]int // by reason
 	Dead    *record.Batch  // what goes to the dead letters, nil if nothing
+	Held    int            // what the module keeps for later
 	Failed  string         // why the module failed on some of it, "" if it did not
 }
 
@@ -77,7 +90,7 @@ func NewTrier(ctx context.Context, c *Config, name string) (*Trier, error) {
 	if pc == nil {
 		return nil, fmt.Errorf("%w %q; the config has %s", ErrNoPipeline, name, strings.Join(names, ", "))
 	}
-	loaded, closeAll, err := loadAll(ctx, c)
+	loaded, closeAll, err := loadAll(ctx, c, "")
 	if err != nil {
 		return nil, err
 	}
@@ -85,20 +98,29 @@ func NewTrier(ctx context.Context, c *Config, name string) (*Trier, error) {
 	for _, s := range pc.Steps {
 		t.texts = append(t.texts, s.Text)
 	}
-	t.pipeline, err = newPipeline(*pc, loaded, newPipelineCounts(metrics.NewSet(), pc.Name))
-	return t, err
+	t.pipeline, err = newPipeline(*pc, loaded, newPipelineCounts(metrics.NewSet(), pc.Name), newStates(pc.Name))
+	if err != nil {
+		return nil, errors.Join(err, closeAll())
+	}
+	return t, nil
 }
 
 // Stream is where the pipeline stores what nothing routes elsewhere.
 func (t *Trier) Stream() string { return t.pipeline.stream }
 
 // Close frees the modules.
-func (t *Trier) Close() error { return t.closeAll() }
+func (t *Trier) Close() error {
+	t.pipeline.end()
+	return t.closeAll()
+}
 
 // Try sends b through the steps and calls see with b and after each step. It
-// takes b over.
+// takes b over. What ordered modules keep of b is seen by the next call and is
+// nowhere else; they begin with nothing.
 func (t *Trier) Try(ctx context.Context, b *record.Batch, see func(Trial)) error {
 	see(Trial{Records: b})
+	t.pipeline.states.turn.Lock()
+	defer t.pipeline.settle()
 	for i, s := range t.pipeline.steps {
 		counts := tally{stream: t.pipeline.stream}
 		module, isModule := s.(moduleStep)
@@ -110,7 +132,7 @@ func (t *Trier) Try(ctx context.Context, b *record.Batch, see func(Trial)) error
 		if b, err = s.apply(ctx, b, &counts); err != nil {
 			return err
 		}
-		trial := Trial{Step: t.texts[i], Records: b, Dropped: counts.dropped, Dead: counts.dead}
+		trial := Trial{Step: t.texts[i], Records: b, Dropped: counts.dropped, Dead: counts.dead, Held: counts.held}
 		if isModule {
 			if stats := module.module.Stats(); stats.Failed > before {
 				trial.Failed = stats.LastError
