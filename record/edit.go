@@ -27,17 +27,16 @@ func (b *Batch) AppendEdited(v View, stream []byte, without, attrs [][]byte, n i
 	b.start()
 	from := len(b.buf)
 	h := b.grow(most)
-	list, at := len(v)-v.long(atAttrs), 0
-	if stream == nil {
-		at = copy(h, v[:list])
-	} else {
+	at, done := 0, 0 // as far as it is written, and as v is copied
+	if stream != nil {
 		before := headerSize + v.short(atHost) + v.short(atApp) + v.short(atProcID) + v.short(atMsgID)
 		at = copy(h, v[:before])
 		at += copy(h[at:], stream)
-		at += copy(h[at:], v[before+v.short(atStream):list])
+		done = before + v.short(atStream)
 		binary.LittleEndian.PutUint16(h[atStream:], uint16(len(stream)))
 	}
-	size, left := others(h, at, v, list, without)
+	list := at + len(v) - v.long(atAttrs) - done // where the attributes will begin
+	size, left := others(h, at, v, done, without)
 	for _, a := range attrs {
 		size += copy(h[size:], a)
 	}
@@ -51,18 +50,17 @@ func (b *Batch) AppendEdited(v View, stream []byte, without, attrs [][]byte, n i
 	}
 	binary.LittleEndian.PutUint32(h[atSize:], uint32(size))
 	binary.LittleEndian.PutUint16(h[atAttrCount:], uint16(n))
-	binary.LittleEndian.PutUint32(h[atAttrs:], uint32(size-at))
+	binary.LittleEndian.PutUint32(h[atAttrs:], uint32(size-list))
 	b.buf = b.buf[:from+size]
 	b.ends = append(b.ends, uint32(from+size))
 	return nil
 }
 
-// others copies to h, from to on, the attributes of v that have none of the keys, in
-// runs as long as they come; v's begin at list. It returns where they end and how
-// many it left out.
-func others(h []byte, to int, v View, list int, without [][]byte) (end, left int) {
-	run := list
-	for at := list; at < len(v); {
+// others copies to h, from to on, what there is of v from run on, but no attribute
+// of one of the keys, in pieces as long as they come. It returns where that ends and
+// how many attributes it left out.
+func others(h []byte, to int, v View, run int, without [][]byte) (end, left int) {
+	for at := len(v) - v.long(atAttrs); at < len(v); {
 		head := binary.LittleEndian.Uint64(v[at:])
 		value := at + attrHeader + int(uint16(head>>16))
 		next := value + int(head>>32)

@@ -50,9 +50,9 @@ RN_FAST void rn__store16(void *p, uint16_t v) { __builtin_memcpy(p, &v, 2); }
 RN_FAST void rn__store32(void *p, uint32_t v) { __builtin_memcpy(p, &v, 4); }
 RN_FAST void rn__store64(void *p, uint64_t v) { __builtin_memcpy(p, &v, 8); }
 
-// rn_copy_bytes copies n bytes that do not overlap. Short texts, which most keys
+// rn__copy_here copies n bytes that do not overlap. Short texts, which most keys
 // and values are, go by two loads and stores: a bulk copy is a call of the host.
-RN_FAST void rn_copy_bytes(void *to, const void *from, uint32_t n) {
+RN_FAST void rn__copy_here(void *to, const void *from, uint32_t n) {
 	uint8_t *d = to;
 	const uint8_t *s = from;
 	if (n > 16) {
@@ -71,6 +71,14 @@ RN_FAST void rn_copy_bytes(void *to, const void *from, uint32_t n) {
 	}
 }
 
+RN_CALL void rn__copy_there(void *to, const void *from, uint32_t n) { rn__copy_here(to, from, n); }
+
+// rn_copy_bytes copies n bytes that do not overlap.
+RN_FAST void rn_copy_bytes(void *to, const void *from, uint32_t n) {
+	if (__builtin_constant_p(n)) rn__copy_here(to, from, n);
+	else rn__copy_there(to, from, n);
+}
+
 RN_FAST bool rn__same(const char *a, const char *b, uint32_t n) {
 	for (; n >= 8; a += 8, b += 8, n -= 8)
 		if (rn__load64(a) != rn__load64(b)) return false;
@@ -86,7 +94,11 @@ RN_FAST bool rn__same(const char *a, const char *b, uint32_t n) {
 }
 
 // rn_equal compares two texts; rn_is compares one with a literal.
-RN_FAST bool rn_equal(rn_text a, rn_text b) { return a.len == b.len && rn__same(a.at, b.at, a.len); }
+RN_CALL bool rn__same_there(const char *a, const char *b, uint32_t n) { return rn__same(a, b, n); }
+RN_FAST bool rn_equal(rn_text a, rn_text b) {
+	if (a.len != b.len) return false;
+	return __builtin_constant_p(b.len) ? rn__same(a.at, b.at, b.len) : rn__same_there(a.at, b.at, b.len);
+}
 #define rn_is(text, literal) rn_equal(text, RN(literal))
 
 // ---- Host services (ABI §5)
@@ -270,7 +282,7 @@ RN_FAST bool rn_attr_next(const rn_record *r, rn_attr *a) {
 RN_FAST rn_attr rn_attr_of(const rn_record *r, rn_text key) {
 	rn_attr a = {0};
 	while (rn_attr_next(r, &a))
-		if (rn_equal(a.key, key)) return a;
+		if (a.key.len == key.len && rn__same(a.key.at, key.at, key.len)) return a;
 	return (rn_attr){0};
 }
 
@@ -412,11 +424,11 @@ RN_FAST uint8_t *rn__op(uint32_t index, uint32_t code, rn_text key, uint32_t n) 
 	else
 		h = rn__scratch_of(8 + key.len + n);
 	rn__store64(h, code | (uint64_t)key.len << 16 | (uint64_t)n << 32);
-	rn_copy_bytes(h + 8, key.at, key.len);
+	rn__copy_here(h + 8, key.at, key.len);
 	return h + 8 + key.len;
 }
 
-RN_FAST void rn__op_here(uint32_t index, uint32_t code, rn_text key, rn_text v) { rn_copy_bytes(rn__op(index, code, key, v.len), v.at, v.len); }
+RN_FAST void rn__op_here(uint32_t index, uint32_t code, rn_text key, rn_text v) { rn__copy_here(rn__op(index, code, key, v.len), v.at, v.len); }
 RN_CALL void rn__op_there(uint32_t index, uint32_t code, const char *key, uint32_t key_len, const char *v, uint32_t len) {
 	rn__op_here(index, code, (rn_text){key, key_len}, (rn_text){v, len});
 }
@@ -448,8 +460,8 @@ RN_CALL void rn__rename(uint32_t index, uint32_t kind, const char *key, uint32_t
 	uint8_t *h = rn__op(index, 7, (rn_text){key, key_len}, 8 + name_len + len); // both operations in one
 	rn__store32(h - key_len - 4, 0);
 	rn__store64(h, kind | (uint64_t)name_len << 16 | (uint64_t)len << 32);
-	rn_copy_bytes(h + 8, name, name_len);
-	rn_copy_bytes(h + 8 + name_len, v, len);
+	rn__copy_here(h + 8, name, name_len);
+	rn__copy_here(h + 8 + name_len, v, len);
 }
 
 // rn_rename gives an attribute of the record another name; one that has that name
