@@ -5,7 +5,8 @@ package wasm
 type assembly struct {
 	process  []byte            // body of runnel_process (i32, i32) → i64, after its locals
 	extra    []function        // further functions; the first has index firstExtra
-	imports  [][2]string       // functions of type (i32, i32, i32) → ()
+	imports  [][2]string       // functions of type (i32, i32, i32) → (), or of importAs
+	importAs byte              // index of a type; 0: typeThree
 	memory   []byte            // limits; default: 32 pages to begin with
 	table    []byte            // limits of a table of functions; default: none
 	elements []byte            // the element section, whole
@@ -17,6 +18,9 @@ type assembly struct {
 	rename   map[string]string // exports under another name
 	globals  []byte            // the global section, whole
 	also     map[string]uint32 // further exports of functions
+	types    []byte            // further types, each whole; the first has index firstType
+	more     byte              // how many those are
+	locals   uint32            // variables of each extra function, each an i32
 }
 
 type function struct {
@@ -30,6 +34,7 @@ const (
 	typeInit    = 2 // (i32, i32) → i32
 	typeProcess = 3 // (i32, i32) → i64
 	typeThree   = 4 // (i32, i32, i32) → ()
+	firstType   = 5
 
 	allocAt = 1 << 20
 	dataAt  = 4096
@@ -53,12 +58,12 @@ func (a assembly) bytes() []byte {
 	functions = append(functions, a.extra...)
 
 	m := []byte("\x00asm\x01\x00\x00\x00")
-	m = appendSection(m, secType, []byte{5, 0x60, 0, 0, 0x60, 1, typeI32, 1, typeI32, 0x60, 2, typeI32, typeI32, 1, typeI32,
-		0x60, 2, typeI32, typeI32, 1, typeI64, 0x60, 3, typeI32, typeI32, typeI32, 0})
+	m = appendSection(m, secType, append([]byte{firstType + a.more, 0x60, 0, 0, 0x60, 1, typeI32, 1, typeI32, 0x60, 2, typeI32, typeI32, 1, typeI32,
+		0x60, 2, typeI32, typeI32, 1, typeI64, 0x60, 3, typeI32, typeI32, typeI32, 0}, a.types...))
 	if len(a.imports) > 0 {
 		b := appendU32(nil, uint32(len(a.imports)))
 		for _, name := range a.imports {
-			b = append(appendName(appendName(b, name[0]), name[1]), 0, typeThree)
+			b = append(appendName(appendName(b, name[0]), name[1]), 0, max(a.importAs, typeThree))
 		}
 		m = appendSection(m, secImport, b)
 	}
@@ -82,8 +87,12 @@ func (a assembly) bytes() []byte {
 		m = appendSection(m, secElement, a.elements)
 	}
 	b = appendU32(nil, uint32(len(functions)))
-	for _, f := range functions {
-		body := append([]byte{0}, f.body...)
+	for i, f := range functions {
+		body := []byte{0}
+		if a.locals > 0 && i >= 4 {
+			body = append(appendU32([]byte{1}, a.locals), typeI32)
+		}
+		body = append(body, f.body...)
 		body = append(body, opEnd)
 		b = append(appendU32(b, uint32(len(body))), body...)
 	}

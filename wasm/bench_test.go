@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 
 	"github.com/runnel-log/runnel/record"
@@ -41,7 +42,13 @@ func sample(tb testing.TB, n int) *record.Batch {
 
 func load(tb testing.TB, o Options) *Module {
 	tb.Helper()
-	rt, err := NewRuntime(tb.Context(), RuntimeOptions{CacheDir: filepath.Join(built.dir, "cache"), Log: zerolog.Nop()})
+	return loadIn(tb, o, nil)
+}
+
+// loadIn is load with the metrics in a set.
+func loadIn(tb testing.TB, o Options, set *metrics.Set) *Module {
+	tb.Helper()
+	rt, err := NewRuntime(tb.Context(), RuntimeOptions{CacheDir: filepath.Join(built.dir, "cache"), Log: zerolog.Nop(), Metrics: set})
 	if err != nil {
 		tb.Fatal(err)
 	}

@@ -37,6 +37,10 @@ func (e events) failed(err error, records, isolated int, policy string) {
 	e.log.Warn().Err(err).Int("batch", records).Int("records", isolated).Str("on_error", policy).Msg("module failed on records")
 }
 
+func (e events) silent(call string, err error) {
+	e.log.Warn().Str("call", call).Err(err).Msg("module failed without a batch: it has said nothing")
+}
+
 func (e events) bypassed(err error, wait time.Duration, policy string) {
 	e.log.Error().Err(err).Dur("retry_in_ms", wait).Str("on_error", policy).Msg("module keeps failing: bypassed, every record is handled by on_error")
 }

@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -26,11 +27,13 @@ type instance struct {
 	memory  api.Memory
 	alloc   api.Function
 	process api.Function
+	tick    api.Function // nil: it does not
 	running api.Function
 	stack   [2]uint64 // parameters and results of a call
 
 	input, room uint32 // the guest's buffer for batches, and its size
 	began       uint32 // bytes of memory once it had started
+	calls       uint32 // that went well
 
 	// What host functions need to know of the call at hand.
 	now       int64
@@ -40,14 +43,20 @@ type instance struct {
 	written   lines
 	meter     meter
 	added     added
+	clock     [8]byte // the batch of a call without one: what its random numbers are seeded by
+
+	state    *State // nil: the module is not ordered
+	starting bool   // it may read the state, but not change it
+	tied     bool   // and has done so
 
 	apply applier
 }
 
 // newInstance makes an instance and runs its start-up: _initialize and
 // runnel_init, each within the same bounds as a batch, with a second at least.
-func (m *Module) newInstance() (*instance, error) {
-	in := &instance{module: m}
+// state is that of its line; nil if the module is not ordered.
+func (m *Module) newInstance(state *State) (*instance, error) {
+	in := &instance{module: m, state: state, starting: true}
 	in.meter.allow(max(time.Second, 10*m.options.Time), m.interpreted)
 	in.call = call{context.Background(), in}
 	in.now = m.options.Now().UnixNano()
@@ -60,11 +69,13 @@ func (m *Module) newInstance() (*instance, error) {
 	}
 	in.guest, in.memory = guest, guest.Memory()
 	in.alloc, in.process = guest.ExportedFunction("runnel_alloc"), guest.ExportedFunction("runnel_process")
+	in.tick = guest.ExportedFunction(tickName)
 	in.meter.fuel = guest.ExportedGlobal(fuelExport).(api.MutableGlobal)
 	if err := in.start(); err != nil {
 		in.discard()
 		return nil, err
 	}
+	in.starting = false
 	in.began = in.memory.Size()
 	in.meter.allow(m.options.Time, m.interpreted)
 	return in, nil
@@ -219,18 +230,78 @@ func (in *instance) run(b *record.Batch, now int64) ([]byte, error) {
 	if err := in.enter(in.process); err != nil {
 		return nil, err
 	}
+	if n, most := uint32(in.stack[0]), 4*len(bytes)+1<<20; int64(n) > int64(most) {
+		return nil, badOutput("%d bytes for a batch of %d, more than the limit of %d", n, len(bytes), most)
+	}
+	return in.output()
+}
+
+// ask calls a function of the guest that takes no batch, and returns its output
+// as run does.
+func (in *instance) ask(f api.Function, now int64) ([]byte, error) {
+	binary.LittleEndian.PutUint64(in.clock[:], uint64(now))
+	in.now, in.batch, in.random = now, in.clock[:], nil
+	in.monotonic = max(in.monotonic, now)
+	in.stack = [2]uint64{uint64(now)}
+	if err := in.enter(f); err != nil {
+		return nil, err
+	}
+	if n := uint32(in.stack[0]); n > maxAloneOutput {
+		return nil, badOutput("%d bytes without a batch, more than the limit of %d", n, maxAloneOutput)
+	}
+	return in.output()
+}
+
+// output returns what the guest's last call returned, borrowed; nil for nothing.
+func (in *instance) output() ([]byte, error) {
 	at, n := uint32(in.stack[0]>>32), uint32(in.stack[0])
 	if n == 0 {
 		return nil, nil
-	}
-	if most := 4*len(bytes) + 1<<20; int64(n) > int64(most) {
-		return nil, badOutput("%d bytes for a batch of %d, more than the limit of %d", n, len(bytes), most)
 	}
 	output, ok := in.memory.Read(at, n)
 	if !ok {
 		return nil, badOutput("%d bytes at address %d, beyond the guest's memory of %d", n, at, in.memory.Size())
 	}
 	return output, nil
+}
+
+// attemptBegins and attemptEnds stand around a call and its verdicts: what the
+// guest does beside its output counts if both are sound, and not at all if not.
+func (in *instance) attemptBegins() {
+	if in.state != nil {
+		in.state.begin()
+	}
+}
+
+func (in *instance) attemptEnds(sound bool) {
+	if sound {
+		in.added.count()
+	}
+	if in.state == nil {
+		return
+	}
+	if sound {
+		in.state.keep()
+	} else {
+		in.state.undo()
+	}
+}
+
+// An instance is worn once its memory has grown to three quarters of what it may
+// have, and to four times what it began with: memory never shrinks, so what one
+// great batch took, or what leaks, would stay until the module is loaded anew.
+// A guest that needs as much all the time is not made anew for every batch.
+const wornAfter = 1024 // calls
+
+// worn reports whether the instance should be replaced, and counts it if so.
+func (in *instance) worn() bool {
+	size := in.memory.Size()
+	if in.calls++; in.calls < wornAfter || size < 4*in.began || int64(size) < in.module.options.Memory/4*3 {
+		return false
+	}
+	in.module.counters.recycled.Inc()
+	in.module.events.recycled(int64(size))
+	return true
 }
 
 // discard ends the instance and gives its memory back.

@@ -57,6 +57,8 @@ type Options struct {
 	Memory  int64         // bytes of linear memory; 0: DefaultMemory
 	Time    time.Duration // of work for one batch, and of guest CPU; 0: DefaultTime
 	OnError OnError
+	State   int64  // bytes an ordered module may keep in each pipeline; 0: DefaultState
+	Agent   string // the agent's name, of records emitted without a parent
 
 	// Grant and Tables are what the module may use beside what every module
 	// has. The tables are shared, by the names the guest asks for.
@@ -79,10 +81,11 @@ type Module struct {
 	guests   guestCounters
 	spent    atomic.Int64  // nanoseconds of guest CPU beyond the first quantum of each call
 	fuel     atomic.Uint64 // used, in units
-	recycled atomic.Uint64 // instances replaced as their memory had grown
 
 	interpreted bool
 	ordered     bool // ABI §1.3
+	ticks       bool // it exports runnel_tick
+	flushes     bool // it exports runnel_flush
 	manifest    *Manifest
 
 	runtime  wazero.Runtime
@@ -99,8 +102,10 @@ type Module struct {
 	hash string // SHA-256 of the file, hexadecimal
 
 	mu        sync.Mutex
-	streams   map[string]string // guarded by mu: names guests routed to
-	lastError string            // guarded by mu: of the last record a guest failed on
+	streams   map[string]string  // guarded by mu: names guests routed to
+	lastError string             // guarded by mu: of the last record a guest failed on
+	lines     map[*Line]struct{} // guarded by mu: those not closed
+	lined     atomic.Int32       // instances of lines
 }
 
 // Load reads, checks and compiles a module, makes its first instance and lets
@@ -134,20 +139,26 @@ func (r *Runtime) Load(ctx context.Context, o Options) (*Module, error) {
 	sum := sha256.Sum256(code)
 	log := events{r.events.log.With().Str("module", o.Name).Logger()}
 	m := &Module{options: o, events: log, counters: newCounters(r.metrics, o.Name),
-		free: make(chan *instance, most), slots: make(chan struct{}, most), closed: make(chan struct{}), streams: map[string]string{}}
+		free: make(chan *instance, most), slots: make(chan struct{}, most), closed: make(chan struct{}), streams: map[string]string{}, lines: map[*Line]struct{}{}}
 	m.hash = hex.EncodeToString(sum[:])
 	m.said = guestLog{events: log, now: o.Now}
 	m.guests = guestCounters{set: r.metrics, module: o.Name, events: log}
 	m.ordered, m.manifest = shape.ordered(), shape.manifest
+	_, m.ticks = shape.exports[tickName]
+	_, m.flushes = shape.exports[flushName]
 	if err := m.compile(ctx, r, rewritten, shape); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), m.release(ctx))
 	}
-	in, err := m.newInstance()
+	in, err := m.newInstance(m.blank())
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", name, err), m.release(ctx))
 	}
-	m.slots <- struct{}{}
-	m.free <- in
+	if in.tied { // to a state that no line has
+		in.discard()
+	} else {
+		m.slots <- struct{}{}
+		m.free <- in
+	}
 	log.loaded(name, len(code), time.Since(begin))
 	return m, nil
 }
@@ -159,6 +170,9 @@ func (o *Options) complete() {
 	}
 	if o.Time == 0 {
 		o.Time = DefaultTime
+	}
+	if o.State == 0 {
+		o.State = DefaultState
 	}
 	if o.Now == nil {
 		o.Now = time.Now
@@ -234,7 +248,16 @@ func (m *Module) compile(ctx context.Context, r *Runtime, code []byte, s *shape)
 	return nil
 }
 
-// Close ends the module: calls of Process under way finish, later ones fail.
+// blank returns a state for an instance that is in no line.
+func (m *Module) blank() *State {
+	if !m.ordered {
+		return nil
+	}
+	return NewState()
+}
+
+// Close ends the module: calls of Process under way finish, those of its lines
+// too, and later ones fail. The states of its lines stay as they are.
 func (m *Module) Close(ctx context.Context) error {
 	first := false
 	m.closing.Do(func() { first = true; close(m.closed) })
@@ -249,6 +272,9 @@ func (m *Module) Close(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	if err := m.closeLines(ctx); err != nil {
+		return err
 	}
 	return m.release(ctx)
 }
@@ -280,7 +306,7 @@ func (m *Module) acquire(ctx context.Context) (in *instance, made, err error) {
 	case in = <-m.free:
 		return in, nil, nil
 	case m.slots <- struct{}{}:
-		if in, made = m.newInstance(); made != nil {
+		if in, made = m.newInstance(nil); made != nil {
 			<-m.slots
 		}
 		return in, made, nil
@@ -292,7 +318,13 @@ func (m *Module) acquire(ctx context.Context) (in *instance, made, err error) {
 }
 
 // put back an instance that is sound.
-func (m *Module) putBack(in *instance) { m.free <- in }
+func (m *Module) putBack(in *instance) {
+	if in.worn() {
+		m.dropInstance(in)
+		return
+	}
+	m.free <- in
+}
 
 // drop an instance that is not.
 func (m *Module) dropInstance(in *instance) {

@@ -9,7 +9,8 @@ import (
 )
 
 // Outcome is what became of a batch. The zero value is ready to use and can be
-// used again. in.Len() + Emitted = Batch.Len() + Dead.Len() + the sum of Dropped.
+// used again. in.Len() + Emitted + Released = Batch.Len() + Dead.Len() + the sum
+// of Dropped + Held.
 type Outcome struct {
 	// Batch is what goes on, in order: the batch given to Process itself when
 	// the guest kept all of it, otherwise one from the pool that the caller
@@ -21,10 +22,12 @@ type Outcome struct {
 	// Dropped counts the records dropped, by the reason the guest gave.
 	Dropped []Dropped
 
-	Emitted int // records the guest added
-	Patched int // records it changed, replaced ones included
-	Routed  int // of those, records it sent to another stream
-	Failed  int // records it failed on; on_error has decided on them
+	Emitted  int // records the guest added
+	Patched  int // records it changed, replaced and merged ones included
+	Routed   int // of those, records it sent to another stream
+	Failed   int // records it failed on; on_error has decided on them
+	Held     int // records that a HOLD took into the state
+	Released int // held records that a RELEASE, MERGE or DISCARD let go
 
 	LastError string // why the last of them failed; empty if none did
 }
@@ -93,6 +96,8 @@ func (o *Outcome) add(part *Outcome) {
 	o.Patched += part.Patched
 	o.Routed += part.Routed
 	o.Failed += part.Failed
+	o.Held += part.Held
+	o.Released += part.Released
 	if part.LastError != "" {
 		o.LastError = part.LastError
 	}
@@ -118,9 +123,17 @@ func (o *Outcome) release(in *record.Batch) {
 
 // Process runs a batch through the guest. in is borrowed and unchanged; out is
 // overwritten. What the guest fails on is decided by on_error, so an error is
-// only ever that of ctx, or ErrClosed, and out then holds nothing.
+// only ever that of ctx, or ErrClosed, and out then holds nothing; or ErrOrdered.
 func (m *Module) Process(ctx context.Context, in *record.Batch, out *Outcome) error {
 	out.reset()
+	if m.ordered {
+		return ErrOrdered
+	}
+	return m.process(ctx, nil, in, out)
+}
+
+// process is Process, in a line if there is one.
+func (m *Module) process(ctx context.Context, l *Line, in *record.Batch, out *Outcome) error {
 	if in.Len() == 0 {
 		out.Batch = in
 		return nil
@@ -132,7 +145,7 @@ func (m *Module) Process(ctx context.Context, in *record.Batch, out *Outcome) er
 		m.counters.bypassed.Add(in.Len())
 		return nil
 	}
-	err := m.attempt(ctx, in, now.UnixNano(), out)
+	err := m.attempt(ctx, l, in, now.UnixNano(), out)
 	if err == nil {
 		m.breaker.succeeded(now, m.events)
 		m.count(in.Len(), out)
@@ -142,7 +155,7 @@ func (m *Module) Process(ctx context.Context, in *record.Batch, out *Outcome) er
 		out.release(in)
 		return err
 	}
-	b := bisection{m: m, ctx: ctx, now: now.UnixNano(), left: maxFailures, until: 12 * m.options.Time, last: err}
+	b := bisection{m: m, line: l, ctx: ctx, now: now.UnixNano(), left: maxFailures, until: 12 * m.options.Time, last: err}
 	out.Batch = record.NewBatch()
 	if err := b.split(in, 0, in.Len(), out); err != nil {
 		out.release(in)
@@ -160,8 +173,11 @@ func isCallers(err error) bool {
 }
 
 // attempt gives the guest a batch once. On an error of the guest its instance
-// is gone and out is empty.
-func (m *Module) attempt(ctx context.Context, in *record.Batch, now int64, out *Outcome) error {
+// is gone, what it did to the state undone, and out is empty.
+func (m *Module) attempt(ctx context.Context, l *Line, in *record.Batch, now int64, out *Outcome) error {
+	if l != nil {
+		return l.attempt(in, now, out)
+	}
 	inst, made, err := m.acquire(ctx)
 	if err != nil {
 		return err
@@ -170,25 +186,32 @@ func (m *Module) attempt(ctx context.Context, in *record.Batch, now int64, out *
 		m.counters.failure(made)
 		return made
 	}
-	output, err := inst.run(in, now)
-	if err == nil && output == nil {
-		out.Batch = in
-		inst.added.count()
-		m.putBack(inst)
-		return nil
-	}
-	if err == nil {
-		err = inst.apply.verdicts(in, output, out)
-	}
-	if err != nil {
+	if err := inst.try(in, now, out); err != nil {
 		m.dropInstance(inst) // a guest that trapped or lied has a memory nobody can trust
-		out.release(in)
-		m.counters.failure(err)
 		return err
 	}
-	inst.added.count()
 	m.putBack(inst)
 	return nil
+}
+
+// try gives the guest a batch and applies its verdicts. On an error out is empty,
+// and the instance must be discarded.
+func (in *instance) try(b *record.Batch, now int64, out *Outcome) error {
+	in.attemptBegins()
+	output, err := in.run(b, now)
+	switch {
+	case err != nil:
+	case output == nil:
+		out.Batch = b
+	default:
+		err = in.apply.verdicts(b, output, out)
+	}
+	if err != nil {
+		out.release(b)
+		in.module.counters.failure(err)
+	}
+	in.attemptEnds(err == nil)
+	return err
 }
 
 // maxFailures bounds the failed calls spent on finding a batch's poison
@@ -198,6 +221,7 @@ const maxFailures = 64
 // bisection finds the records a guest fails on.
 type bisection struct {
 	m     *Module
+	line  *Line           // nil: none
 	ctx   context.Context // of one call of Process
 	now   int64
 	left  int           // failed calls there may still be
@@ -227,7 +251,7 @@ func (b *bisection) half(in *record.Batch, from, to int, out *Outcome) error {
 	part.AppendBatch(in, from, to)
 	var got Outcome
 	before := b.m.spent.Load()
-	err := b.m.attempt(b.ctx, part, b.now, &got)
+	err := b.m.attempt(b.ctx, b.line, part, b.now, &got)
 	if err == nil {
 		out.add(&got)
 		got.release(part)

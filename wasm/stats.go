@@ -15,6 +15,9 @@ type Stats struct {
 
 	Records, Emitted, Dropped, Patched, Routed, Failed uint64
 
+	Held, Released uint64 // records taken into the state, and let go
+	Ticks          uint64
+
 	Calls      uint64 // batches given to the guest, halves of a bisected one not counted
 	Traps      uint64 // calls that ended in a trap, or a guest that exited
 	Deadlines  uint64 // calls stopped at their time limit
@@ -23,6 +26,8 @@ type Stats struct {
 	Open       bool   // it is bypassed now
 
 	LogSuppressed uint64        // lines beyond ten a second
+	Recycled      uint64        // instances replaced, as their memory had grown
+	Fuel          uint64        // used by guests, in units (ABI §7.2)
 	Instances     int           // in being
 	Memory        int64         // bytes of linear memory each may take
 	Slow          time.Duration // guest CPU of calls longer than about a millisecond
@@ -32,6 +37,8 @@ type Stats struct {
 type counters struct {
 	records, emitted, dropped, patched, routed, failed *metrics.Counter
 	calls, traps, deadlines, outputs, bypassed         *metrics.Counter
+	recycled                                           *metrics.Counter
+	held, released, ticks                              *metrics.Counter
 }
 
 func newCounters(set *metrics.Set, module string) counters {
@@ -45,6 +52,10 @@ func newCounters(set *metrics.Set, module string) counters {
 		patched:   get("patched_records_total", ""),
 		routed:    get("routed_records_total", ""),
 		failed:    get("failed_records_total", ""),
+		held:      get("held_records_total", ""),
+		released:  get("released_records_total", ""),
+		ticks:     get("ticks_total", ""),
+		recycled:  get("recycled_instances_total", ""),
 		bypassed:  get("bypassed_records_total", ""),
 		calls:     get("batches_total", ""),
 		traps:     get("failures_total", `,reason="trap"`),
@@ -57,10 +68,17 @@ func newCounters(set *metrics.Set, module string) counters {
 func (c *counters) count(n int, o *Outcome) {
 	c.calls.Inc()
 	c.records.Add(n)
+	c.said(o)
+}
+
+// said adds an outcome, but for what was given to the guest.
+func (c *counters) said(o *Outcome) {
 	c.emitted.Add(o.Emitted)
 	c.patched.Add(o.Patched)
 	c.routed.Add(o.Routed)
 	c.failed.Add(o.Failed)
+	c.held.Add(o.Held)
+	c.released.Add(o.Released)
 	for _, d := range o.Dropped {
 		c.dropped.Add(d.Count)
 	}
@@ -69,6 +87,16 @@ func (c *counters) count(n int, o *Outcome) {
 // count notes the outcome of a batch of n records.
 func (m *Module) count(n int, o *Outcome) {
 	m.counters.count(n, o)
+	m.remember(o)
+}
+
+// note notes the outcome of a call without a batch.
+func (m *Module) note(o *Outcome) {
+	m.counters.said(o)
+	m.remember(o)
+}
+
+func (m *Module) remember(o *Outcome) {
 	if o.LastError != "" {
 		m.mu.Lock()
 		m.lastError = o.LastError
@@ -98,9 +126,10 @@ func (m *Module) Stats() Stats {
 		Hash: m.hash, LastError: lastError,
 		Records: c.records.Get(), Emitted: c.emitted.Get(), Dropped: c.dropped.Get(),
 		Patched: c.patched.Get(), Routed: c.routed.Get(), Failed: c.failed.Get(),
+		Held: c.held.Get(), Released: c.released.Get(), Ticks: c.ticks.Get(),
 		Calls: c.calls.Get(), Traps: c.traps.Get(), Deadlines: c.deadlines.Get(), BadOutputs: c.outputs.Get(),
 		Bypassed: c.bypassed.Get(), Open: m.breaker.open(),
-		LogSuppressed: m.said.suppressed.Load(), Instances: len(m.slots), Memory: m.options.Memory,
-		Slow: time.Duration(m.spent.Load()),
+		LogSuppressed: m.said.suppressed.Load(), Instances: len(m.slots) + int(m.lined.Load()), Memory: m.options.Memory,
+		Recycled: c.recycled.Get(), Fuel: m.fuel.Load(), Slow: time.Duration(m.spent.Load()),
 	}
 }

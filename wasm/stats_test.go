@@ -15,7 +15,8 @@ func TestStatsNameTheModuleAndItsLastFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 	sum := sha256.Sum256(code)
-	m := load(t, Options{File: file})
+	m := load(t, granted(t, Options{File: file}))
+	run := placed(m)
 	if got, want := m.Stats().Hash, hex.EncodeToString(sum[:]); got != want {
 		t.Errorf("got hash %s want %s", got, want)
 	}
@@ -23,7 +24,7 @@ func TestStatsNameTheModuleAndItsLastFailure(t *testing.T) {
 		t.Helper()
 		in := commands(t, message)
 		var out Outcome
-		if err := m.Process(t.Context(), in, &out); err != nil {
+		if err := run(t.Context(), in, &out); err != nil {
 			t.Fatal(err)
 		}
 		out.release(in)
