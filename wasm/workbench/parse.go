@@ -144,6 +144,9 @@ func readCase(n *config.Node, ps *config.Problems) *Case {
 	config.Decode(n, &t, ps)
 	at := n.At(ps)
 	line, _ := n.Position()
+	if keys := n.Keys(); len(keys) > 0 {
+		line, _ = n.KeyPosition(keys[0])
+	}
 	c := &Case{Name: t.Name, File: n.File, Line: max(line, 1), Streams: t.Streams, OnError: t.OnError, Now: standardNow, Config: []byte("{}")}
 	r := &caseReader{ps: ps, c: c}
 	if t.Now != "" {
