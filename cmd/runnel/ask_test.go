@@ -66,6 +66,9 @@ func (*stub) Status() query.Status {
 func (*stub) Reload(context.Context) error { return nil }
 func (*stub) Ready() error                 { return nil }
 func (*stub) Config() []byte               { return nil }
+func (*stub) TryModule(context.Context, string, []*record.Batch) ([]query.Verdict, error) {
+	return nil, nil
+}
 func (h *stub) SetCursor(forwarder, stream string, to uint64) error {
 	if forwarder != "hook" {
 		return fmt.Errorf("forwarder %q: %w", forwarder, query.ErrNotFound)

@@ -30,6 +30,7 @@ type cli struct {
 	Try     tryCmd     `cmd:"" help:"Send records through the configured pipeline without storing: what each step made of them."`
 	Cursor  cursorCmd  `cmd:"" help:"Look at and move forwarders' cursors."`
 	Send    sendCmd    `cmd:"" help:"Send syslog messages: a logger and a load generator."`
+	Module  moduleCmd  `cmd:"" help:"The workbench: make, build, test and measure modules."`
 	Version versionCmd `cmd:"" help:"Print version, commit and format versions."`
 }
 

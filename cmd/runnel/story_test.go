@@ -55,6 +55,9 @@ func TestStories(t *testing.T) {
 			e.Setenv("API", "unix://"+e.WorkDir+"/api.sock")
 			e.Setenv("RUNNEL_DATA", e.WorkDir+"/data")
 			e.Setenv("GOCOVERDIR", e.WorkDir)
+			if cache, err := exec.Command("go", "env", "GOCACHE").Output(); err == nil { // a module's Go is not compiled anew for each story
+				e.Setenv("GOCACHE", strings.TrimSpace(string(cache)))
+			}
 			code, err := guest()
 			if err != nil {
 				return err
