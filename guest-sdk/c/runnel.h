@@ -389,7 +389,9 @@ RN_FAST void rn__decide_text(uint32_t kind, rn_text text) {
 
 // rn__let_go writes a verdict on a key: before what is said of the record at
 // hand, or behind it if something was said already.
+RN_SLOW void rn__written(void);
 RN_SLOW uint8_t *rn__let_go(uint32_t kind, uint32_t n) {
+	if (rn__making) rn__written();
 	bool before = rn__kind == 0 && rn__tail == rn__len;
 	uint8_t *h = rn__append(12 + n);
 	rn__store64(h, (uint64_t)rn__index << 32 | (12 + n));
@@ -607,7 +609,8 @@ RN_SLOW rn_new *rn__make(uint32_t kind) {
 }
 
 // rn_emit adds a record behind the one at hand, or to what a tick says. Fill it in
-// before the next rn_emit or rn_replace and before the handler returns.
+// before the next rn_emit or rn_replace, before anything is let go, and before the
+// handler returns.
 RN_FAST rn_new *rn_emit(void) { return rn__make(RN__EMIT); }
 
 // rn_replace puts a new record in this one's place.

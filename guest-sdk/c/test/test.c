@@ -198,17 +198,18 @@ CASE(merge, const rn_record *m = rn_merge(RN("k")); rn_join(m, RN("-")); rn_set_
      rn_set(m, RN("late"), RN("lost"));, "1 9 ....k........-........b.|1 2 ........ab|")
 CASE(merge_behind, rn_set(r, RN("a"), RN("b")); const rn_record *m = rn_merge(RN("k")); rn_join(m, RN("-")); rn_set(r, RN("c"), RN("d"));,
      "1 2 ........ab........cd|1 9 ....k........-|")
+CASE(emit_release, rn_emit()->message = RN("n"); rn_release(RN("k")); rn_set(r, RN("a"), RN("b"));, "1 2 ........ab|1 5 n|1 8 k|")
 CASE(all_kinds, rn_add(rn_emit(), RN("a"), RN("b")); rn_add_int(rn_emit(), RN("i"), 0x41); rn_add_bool(rn_emit(), RN("t"), true);,
      "1 5 ........ab|1 5 ........iA.......|1 5 ........t.|")
 
 static void test_verdicts(void) {
 	void (*cases[])(void) = {run_nothing, run_drop, run_fail, run_hold, run_set, run_set_word, run_route, run_set_then_drop,
 	                         run_drop_twice, run_emit, run_emit_drop, run_emit_set_drop, run_replace, run_replace_drop,
-	                         run_release_before, run_release_behind, run_discard, run_merge, run_merge_behind, run_all_kinds};
+	                         run_release_before, run_release_behind, run_discard, run_merge, run_merge_behind, run_emit_release, run_all_kinds};
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) cases[i]();
 	char got[4096];
 	describe((uint32_t)runnel_tick(0x42), got);
-	CHECK(strcmp(got, "-1 8 t|-1 10 ....uold|-1 5 ........nowB.......|") == 0, "a tick gave %s", got);
+	CHECK(strcmp(got, "-1 5 ........nowB.......|-1 8 t|-1 10 ....uold|") == 0, "a tick gave %s", got);
 	CHECK(runnel_flush() == 0, "a flush that says nothing has an output");
 }
 
