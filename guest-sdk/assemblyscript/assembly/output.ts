@@ -96,6 +96,12 @@ export function turn(p: usize, nth: u32): void {
   index = nth;
 }
 
+/** place returns that of the record in the batch. */
+export function place(record: usize): u32 {
+  if (record != current) stranger();
+  return index;
+}
+
 /** settle closes what was said of the record at hand. */
 // @ts-ignore: decorator
 @inline
@@ -146,7 +152,7 @@ export function filterEnd(p: usize, reason: string): u64 {
 }
 
 function stranger(): void {
-  throw new Error("a verdict on a record that is not at hand");
+  throw new Error("the record is not the one at hand");
 }
 
 /** open begins the verdict on the record at hand. */

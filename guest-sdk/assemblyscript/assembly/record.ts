@@ -1,6 +1,6 @@
 import { Text, equal, most, raw, write } from "./text";
 import { ATTR, RECORD } from "./memory";
-import { Merge, New, addAttr, begin, decide, emitNew, field, letGo, mergeHeld, op, put, replaceNew, set, DISCARD, DROP, FAIL, HOLD, RELEASE } from "./output";
+import { Merge, New, addAttr, begin, decide, emitNew, field, letGo, mergeHeld, op, place, put, replaceNew, set, DISCARD, DROP, FAIL, HOLD, RELEASE } from "./output";
 
 /** The severities of syslog (RFC 5424 §6.2.1). */
 export namespace Severity {
@@ -145,6 +145,10 @@ export class Record {
 
   private constructor() {}
 
+  /** The place of the record at hand in the batch, from 0. */
+  get index(): u32 {
+    return place(changetype<usize>(this));
+  }
   get host(): Text {
     return this.field(0, this.hostSize);
   }

@@ -87,6 +87,12 @@ export class Text {
     return this.size == t.size && equal(this.at, t.at, t.size);
   }
 
+  /** compare returns a number below, at or above 0: the order of bytes. */
+  compare(other: Text): i32 {
+    const c = memory.compare(this.at, other.at, min(this.size, other.size));
+    return c ? c : this.size - other.size;
+  }
+
   startsWith<T>(start: T): bool {
     if (isString<T>()) return matchString(this.at, this.size, changetype<string>(start)) >= 0;
     const t = raw(start);
