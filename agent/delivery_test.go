@@ -155,7 +155,7 @@ func appendMessages(t *testing.T, s *storage.Store, stream string, messages ...s
 	}
 }
 
-func batchOf(t *testing.T, messages ...string) *record.Batch {
+func batchOf(t testing.TB, messages ...string) *record.Batch {
 	t.Helper()
 	b := record.NewBatch()
 	var r record.Record

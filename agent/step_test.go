@@ -109,3 +109,27 @@ func TestSetAddsAttributes(t *testing.T) {
 		t.Error("an absent value was set")
 	}
 }
+
+// BenchmarkParseStep is the parse step over lines as services write them; per record.
+//
+//	go test ./agent -run '^$' -bench ParseStep
+func BenchmarkParseStep(b *testing.B) {
+	const line = `{"ts":"2026-11-22T10:09:12.878831Z","level":"notice","svc":"cart","msg":"lease renewed","trace_id":"87a7403f0ec3fdc3","http":{"method":"GET","path":"/api/v1/orders","status":204,"bytes":10417},"dur_ms":393.47,"pod":"telemetry-a8842"}`
+	lines := make([]string, 256)
+	for i := range lines {
+		lines[i] = line
+	}
+	in := batchOf(b, lines...)
+	s := parseStep{parse: parseJSON, mapFields: true}
+	b.ReportAllocs()
+	for b.Loop() {
+		given := record.NewBatch()
+		given.AppendBatch(in, 0, in.Len())
+		out, err := s.apply(b.Context(), given, nil)
+		if err != nil {
+			b.Fatal(err)
+		}
+		out.Release()
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/256, "ns/record")
+}
