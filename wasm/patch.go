@@ -13,6 +13,9 @@ func (a *applier) patch(index int, v record.View, p []byte) error {
 	if attrs, n, stream, ok := additions(v, p); ok && (stream == nil || a.known(stream)) {
 		return a.extend(index, v, attrs, n, stream)
 	}
+	if done, err := a.edit(index, v, p); done {
+		return err
+	}
 	v.Decode(&a.rec)
 	refused, err := a.operations(index, p)
 	if err != nil {

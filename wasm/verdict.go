@@ -75,6 +75,8 @@ type applier struct {
 	encoded []byte
 	streams []streamName
 
+	editKeys, editAttrs [maxEdits + 1][]byte // of a PATCH that is an edit
+
 	emits int // of the record at hand
 	kept  int // the first record not yet copied to out
 
