@@ -117,6 +117,11 @@ func (p *pipeline) stage(ctx context.Context, store *storage.Store, batches []st
 		p.undo()
 		return nil, err
 	}
+	if kept == 0 && !hurry {
+		// Nothing of it is in memory but a few changes: a sender that asks for no
+		// acknowledgement need not be held back until they are on disk.
+		return nothingToStore{}, nil
+	}
 	return receipt, nil
 }
 
