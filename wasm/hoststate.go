@@ -8,9 +8,14 @@ import (
 	"github.com/runnel-log/runnel/record"
 )
 
-// findCost is what finding a key in order, making or deleting one costs a guest,
-// as bytes worked on.
-const findCost = 2048
+// What a call costs a guest beside the bytes it copies, as bytes worked on: less
+// than it may take where 100 000 keys are in no cache, so that a guest can walk
+// through all of them within the default time.
+const (
+	setCost  = 2048 // also for what is held
+	nextCost = 4096
+	makeCost = 8192 // making or deleting a key
+)
 
 // kept returns the state. A guest that looks at it while it starts is tied to it.
 func (in *instance) kept() *State {
@@ -53,7 +58,11 @@ func hostStateGet(ctx context.Context, stack []uint64) {
 func hostStateSet(ctx context.Context, stack []uint64) {
 	in := caller(ctx)
 	key, value := in.key(stack[0], stack[1]), in.region(uint32(stack[2]), uint32(stack[3]))
-	in.served(findCost + min(len(value), maxStateValue))
+	cost := setCost + min(len(value), maxStateValue)
+	if in.state.get(key) == nil {
+		cost += makeCost
+	}
+	in.served(cost)
 	if in.starting || !in.state.set(key, value) {
 		stack[0] = none
 		return
@@ -65,7 +74,7 @@ func hostStateSet(ctx context.Context, stack []uint64) {
 func hostStateDelete(ctx context.Context, stack []uint64) {
 	in := caller(ctx)
 	key := in.key(stack[0], stack[1])
-	in.served(findCost)
+	in.served(makeCost)
 	if in.starting || !in.state.remove(key) {
 		stack[0] = none
 		return
@@ -76,7 +85,7 @@ func hostStateDelete(ctx context.Context, stack []uint64) {
 // hostStateNext is runnel.state_next(key, buffer) → i32 (ABI §5.3).
 func hostStateNext(ctx context.Context, stack []uint64) {
 	in := caller(ctx)
-	in.served(findCost)
+	in.served(nextCost)
 	key, ok := in.kept().keys.after(in.text(stack[0], stack[1]))
 	if !ok {
 		in.region(uint32(stack[2]), uint32(stack[3]))
@@ -92,7 +101,7 @@ func hostHeld(ctx context.Context, stack []uint64) {
 	in := caller(ctx)
 	records := in.kept().under(in.key(stack[0], stack[1]))
 	buffer := in.region(uint32(stack[2]), uint32(stack[3]))
-	in.served(findCost + 16*len(records))
+	in.served(setCost + 16*len(records))
 	if len(records) == 0 {
 		stack[0] = none
 		return
