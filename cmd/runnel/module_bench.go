@@ -152,11 +152,11 @@ func (c moduleBenchCmd) print(g *globals, file, from string, all []*workbench.Me
 		}{file, from, c.Batch, all})
 	}
 	fmt.Fprintf(g.Stdout, "%s on %s records, %d a batch, one core, host's work included\n\n", file, from, c.Batch)
-	t := table{head: []string{"module", "engine", "ns/record", "records/s", "MB/s", "allocs/batch", "load", "out", "dropped", "failed"}}
+	t := table{head: []string{"module", "engine", "ns/record", "records/s", "MB/s", "fuel/record", "allocs/batch", "memory", "load", "out", "dropped", "failed"}}
 	for _, m := range all {
 		share := func(n int) string { return fmt.Sprintf("%.0f%%", 100*float64(n)/float64(m.Records)) }
 		t.add(m.Name, m.Engine, fmt.Sprintf("%.0f", m.NsRecord), num(uint64(1e9/m.NsRecord)), fmt.Sprintf("%.0f", m.MBSecond),
-			fmt.Sprintf("%.1f", m.Allocs), m.Load.Round(10*time.Microsecond).String(), share(m.Kept), share(m.Dropped), share(m.Failed))
+			fmt.Sprintf("%.0f", m.Fuel), fmt.Sprintf("%.1f", m.Allocs), size(m.Memory), m.Load.Round(10*time.Microsecond).String(), share(m.Kept), share(m.Dropped), share(m.Failed))
 	}
 	if err := t.print(g.Stdout); err != nil {
 		return err

@@ -40,6 +40,8 @@ type Measure struct {
 	NsRecord  float64 `json:"ns_per_record"`
 	MBSecond  float64 `json:"mb_per_second"`
 	Allocs    float64 `json:"allocs_per_batch"` // of the host
+	Fuel      float64 `json:"fuel_per_record"`  // units of work of the guest (ABI §7.2)
+	Memory    int64   `json:"memory_bytes"`     // linear memory of the instance, in the end
 	Kept      int     `json:"out"`              // records that went on
 	Dropped   int     `json:"dropped"`
 	Failed    int     `json:"failed"`
@@ -102,6 +104,7 @@ func (r *Measure) run(ctx context.Context, p *place, o BenchOptions) error {
 		}
 	}
 	r.Kept, r.Dropped, r.Failed = 0, 0, 0
+	fuel := p.module.Stats().Fuel
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	begin, batches := time.Now(), 0
@@ -120,6 +123,8 @@ func (r *Measure) run(ctx context.Context, p *place, o BenchOptions) error {
 	runtime.ReadMemStats(&after)
 	r.NsRecord = float64(r.Took.Nanoseconds()) / float64(r.Records)
 	r.MBSecond = float64(r.Bytes) / 1e6 / r.Took.Seconds()
+	r.Fuel = float64(p.module.Stats().Fuel-fuel) / float64(r.Records)
+	r.Memory = p.memory()
 	r.Allocs = float64(after.Mallocs-before.Mallocs) / float64(batches)
 	return nil
 }

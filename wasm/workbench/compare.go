@@ -150,7 +150,7 @@ func compareRecords(what string, want, got []Fields) (all []Finding) {
 	for _, step := range align(len(want), len(got), func(i, k int) bool { return want[i].equal(got[k]) }) {
 		switch {
 		case step.want >= 0 && step.got < 0:
-			all = append(all, Finding{What: fmt.Sprintf("%s %d is missing", what, step.want+1), Want: want[step.want].yaml()})
+			all = append(all, Finding{What: fmt.Sprintf("%s %d is missing", what, step.want+1), Want: want[step.want].withoutHost().yaml()})
 		case step.got >= 0 && step.want < 0:
 			all = append(all, Finding{What: fmt.Sprintf("%s %d is too much", what, step.got+1), Got: got[step.got].withoutHost().yaml()})
 		}

@@ -328,6 +328,14 @@ func (p *place) held() int {
 	return n
 }
 
+// memory returns the bytes of linear memory of the instance.
+func (p *place) memory() int64 {
+	if p.line != nil {
+		return p.line.MemoryInUse()
+	}
+	return p.module.MemoryInUse()
+}
+
 func (p *place) close(ctx context.Context) error {
 	if p.line != nil {
 		p.line.Close()

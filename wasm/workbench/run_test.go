@@ -174,8 +174,9 @@ func TestBenchMeasures(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	first := m
 	for _, m := range []*Measure{m, base} {
-		if m.Records != 4*100 || m.Kept != m.Records || m.NsRecord <= 0 {
+		if m.Records != 4*100 || m.Kept != m.Records || m.NsRecord <= 0 || m.Memory < 64<<10 || m == first && m.Fuel <= 0 {
 			t.Errorf("got %+v", m)
 		}
 	}
