@@ -17,8 +17,8 @@ const (
 	maxTable     = 10_000
 	maxTables    = 16
 	maxTypes     = 10_000
-	maxParams    = 1000
-	maxResults   = 1000
+	maxParams    = 100
+	maxResults   = 16
 	maxImports   = 1000
 	maxExports   = 1000
 	maxGlobals   = 10_000
@@ -40,6 +40,7 @@ type shape struct {
 	wasi      []string // names of those that come from WASI
 	functions []uint32 // type of each function of its own
 	code      int      // bytes
+	data      int      // bytes
 	globals   int
 	exports   map[string]export
 	order     []string // the exports' names as they come
@@ -126,6 +127,7 @@ func (s *shape) readSection(id byte, r *reader, o *Options) {
 		s.bound("element segments", r.count(), maxElements)
 		r.at = len(r.p)
 	case secData:
+		s.data = len(r.p)
 		s.bound("data segments", r.count(), maxData)
 		r.at = len(r.p)
 	case secCode:

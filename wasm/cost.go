@@ -25,6 +25,7 @@ type body struct {
 	raw             []byte
 	begin           int    // where its instructions do, in raw
 	locals          uint32 // and parameters
+	blocks, loops   uint32
 	cost            uint32 // of running every instruction once, and of its frame
 	total           uint32 // the same with the functions it pays for
 	edits, editsEnd uint32
@@ -54,6 +55,9 @@ type mark struct{ cost, edits uint32 }
 // read reads a function and notes what is to be changed in it.
 func (w *rewriter) read(f *body, raw []byte, index int) error {
 	r := &reader{p: raw}
+	if len(raw) > maxBody {
+		return fmt.Errorf("function %d has %d bytes of code, more than the limit of %d; split it", index, len(raw), maxBody)
+	}
 	locals := uint64(0)
 	for range r.count() {
 		locals += uint64(r.u32())
@@ -67,6 +71,9 @@ func (w *rewriter) read(f *body, raw []byte, index int) error {
 	f.edits = uint32(len(w.edits))
 	err := w.scan(f, r)
 	f.editsEnd = uint32(len(w.edits))
+	if err == nil && r.err == nil {
+		err = w.weigh(f, index)
+	}
 	if err == nil && r.err == nil && r.at < len(r.p) {
 		r.err = errors.New("has bytes after its end")
 	}
@@ -92,10 +99,13 @@ func (w *rewriter) scan(f *body, r *reader) error {
 		switch op {
 		case opLoop:
 			r.signed(5)
+			f.blocks++
+			f.loops++
 			w.open = append(w.open, open{loop: true, here: here})
 			w.last.loop(len(w.open) - 1)
 		case opBlock, opIf:
 			r.signed(5)
+			f.blocks++
 			w.open = append(w.open, open{})
 			w.last.block(op)
 		case opEnd:
@@ -154,7 +164,9 @@ func (w *rewriter) table(at int, here mark, r *reader) {
 		s = &switched{loop: w.last.at, local: w.last.value, ends: make([]mark, len(w.open)-1-w.last.at)}
 	}
 	outermost := len(w.open)
-	for range r.count() + 1 {
+	n := r.count()
+	w.burden.labels += n
+	for range n + 1 {
 		i := w.label(r.u32())
 		if i >= 0 && w.open[i].loop {
 			outermost = min(outermost, i)
@@ -195,6 +207,7 @@ func (w *rewriter) other(f *body, r *reader, op byte, at int) error {
 		if int64(index) >= int64(len(w.imports)+len(w.functions)) && r.err == nil {
 			return fmt.Errorf("is malformed: it calls function %d of %d", index, len(w.imports)+len(w.functions))
 		}
+		w.burden.operands += 1 + w.operands(index)
 		if n := w.function(index); n != index {
 			kind := byte(editCall)
 			if op == opRefFunc {
@@ -203,7 +216,7 @@ func (w *rewriter) other(f *body, r *reader, op byte, at int) error {
 			w.edits = append(w.edits, edit{at: uint32(from), skip: uint8(r.at - from), kind: kind, n: n})
 		}
 	case opCallIndirect:
-		r.u32()
+		w.burden.operands += 1 + w.arity(r.u32())
 		r.u32()
 		f.cost += freeCost
 		f.pays = true // it may be calling itself

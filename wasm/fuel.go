@@ -3,6 +3,7 @@ package wasm
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // The rewriter gives a module a counter, its fuel, that is charged where a
@@ -46,6 +47,9 @@ type rewriter struct {
 	open   []open   // while scanning a function
 	last   recent   // while scanning a function
 	sums   []uint64 // scratch of sumUp
+	burden burden   // on the compiler
+	used   uint8    // features, as inspect.go has them
+	wrong  []error  // with functions, each kind once
 }
 
 // edit is one change to a function's body.
@@ -66,7 +70,15 @@ const (
 // rewrite returns the module with fuel. The same module gives the same bytes,
 // which is what makes them the key of the cache of compiled code.
 func rewrite(list []section, s *shape) ([]byte, error) {
-	w := &rewriter{shape: s, fuel: uint32(s.globals), yield: uint32(len(s.imports))}
+	return newRewriter(s).module(list)
+}
+
+func newRewriter(s *shape) *rewriter {
+	return &rewriter{shape: s, fuel: uint32(s.globals), yield: uint32(len(s.imports))}
+}
+
+// module returns the module with fuel, or the first of what is wrong with it.
+func (w *rewriter) module(list []section) ([]byte, error) {
 	size := 256
 	for _, sec := range list {
 		size += len(sec.body) + len(sec.body)/4
@@ -229,8 +241,14 @@ func (w *rewriter) code(b []byte, r *reader) ([]byte, error) {
 			return b, nil
 		}
 		if err := w.read(&w.bodies[i], raw, i); err != nil {
-			return nil, err
+			w.note(err)
 		}
+	}
+	if err := w.burden.check(); err != nil {
+		w.note(err)
+	}
+	if len(w.wrong) > 0 {
+		return nil, w.wrong[0]
 	}
 	w.share()
 	b = appendU32(b, uint32(n))
@@ -240,6 +258,15 @@ func (w *rewriter) code(b []byte, r *reader) ([]byte, error) {
 		b = append(appendU32(b, uint32(len(rewritten))), rewritten...)
 	}
 	return b, nil
+}
+
+// note keeps what is wrong with a function; the others are read all the same, so
+// that all can be told at once.
+func (w *rewriter) note(err error) {
+	same := func(other error) bool { return other.Error() == err.Error() }
+	if len(w.wrong) < 16 && !slices.ContainsFunc(w.wrong, same) {
+		w.wrong = append(w.wrong, err)
+	}
 }
 
 // body writes one function with its edits.

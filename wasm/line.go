@@ -169,8 +169,9 @@ func (l *Line) Tick(ctx context.Context, out *Outcome) error {
 }
 
 // Flush is for a module that leaves its pipeline for good: the guest may say
-// something last, and what is still held then goes on as it came, in the order
-// of holding, also where the guest fails. Otherwise it is like Tick.
+// something last, what is still held then goes on as it came, in the order of
+// holding, also where the guest fails, and its state is forgotten. Otherwise it
+// is like Tick.
 func (l *Line) Flush(ctx context.Context, out *Outcome) error {
 	out.reset()
 	if err := l.begin(ctx); err != nil {
@@ -205,25 +206,13 @@ func (l *Line) speak(name string, now int64, out *Outcome) error {
 	return err
 }
 
-// releaseAll lets go what is held.
+// releaseAll lets go what is held, and forgets the rest.
 func (l *Line) releaseAll(out *Outcome) {
-	list := l.state.all()
-	if len(list) == 0 {
-		return
-	}
 	if out.Batch == nil {
 		out.Batch = record.NewBatch()
 	}
-	l.state.begin()
-	for _, e := range list {
-		out.Batch.AppendView(e.value)
-	}
-	for _, e := range list {
-		l.state.letGo(e.key)
-	}
-	l.state.keep()
+	out.Released += l.state.Leave(out.Batch)
 	l.drop()
-	out.Released += len(list)
 }
 
 // spoken counts what was said.
@@ -237,10 +226,10 @@ func (l *Line) spoken(out *Outcome) {
 
 // Changes appends what the calls since the last Settle or Undo have changed in
 // the state, each key once. The values are borrowed until the next of either.
-func (l *Line) Changes(dst []Change) []Change { return l.state.changes(dst) }
+func (l *Line) Changes(dst []Change) []Change { return l.state.Changes(dst) }
 
 // Settle says that the output and the changes are staged.
-func (l *Line) Settle() { l.state.settle() }
+func (l *Line) Settle() { l.state.Settle() }
 
 // Undo says that they will not be: the state is again what it was at the last
 // Settle, and the instance is ended, since it remembers otherwise.

@@ -146,3 +146,6 @@ func customs(code []byte) []custom {
 	}
 	return list
 }
+
+// Manifest returns what the module says of itself; nil if it says nothing.
+func (m *Module) Manifest() *Manifest { return m.manifest }

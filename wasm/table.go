@@ -219,8 +219,9 @@ func (l *tableLoader) readJSON(first byte) error {
 	if _, err := d.Token(); err != nil {
 		return l.jsonFault(d, err)
 	}
-	l.moveTo(int(d.InputOffset()))
-	if rest := bytes.TrimSpace(l.text[d.InputOffset():]); len(rest) > 0 {
+	end := int(d.InputOffset())
+	if rest := bytes.TrimLeft(l.text[end:], " \t\r\n"); len(rest) > 0 {
+		l.moveTo(len(l.text) - len(rest))
 		return l.fault("there is something behind the end of the table")
 	}
 	return nil

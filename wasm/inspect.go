@@ -1,0 +1,160 @@
+package wasm
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"strings"
+
+	"github.com/tetratelabs/wazero"
+)
+
+// Description is what a module is, and what this host makes of it.
+type Description struct {
+	Hash     string    // SHA-256, hexadecimal
+	Size     int       // bytes
+	Manifest *Manifest // nil: it carries none
+
+	Ordered   bool     // ABI §1.3
+	Needs     []string // what its config must grant: state, metrics, lookup
+	Imports   []Import
+	Exports   []string
+	Features  []string // of WebAssembly beyond 1.0, as it uses them
+	Functions int      // its own
+	CodeBytes int
+	Data      int // bytes of its data sections
+	Tables    []int
+	MemoryMin int64 // bytes to begin with
+	MemoryMax int64 // bytes, as declared; -1: up to what its config allows
+
+	// Refusals say why a host would refuse it whatever its config grants and
+	// however much memory that gives, each with what to do about it.
+	Refusals []string
+
+	code []byte
+}
+
+// Import is a function a module imports.
+type Import struct {
+	Module, Name string
+	Need         string // what grants it: state, metrics, lookup; empty: always there
+}
+
+// Inspect describes a module without running any of it. An error means that it
+// is no module at all, and says what to do.
+func Inspect(code []byte) (*Description, error) {
+	list, err := sections(code)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(code)
+	d := &Description{Hash: hex.EncodeToString(sum[:]), Size: len(code), code: code}
+	all := &Options{Memory: maxMemory, Grant: Grants{State: true, Metrics: true}, Tables: map[string]*Table{"": nil}}
+	s := examine(code, list, all)
+	rewritten, w := weigh(list, s)
+	d.Manifest, d.Ordered, d.Needs = s.manifest, s.ordered(), s.needs()
+	for _, name := range s.names {
+		im := Import{Module: name[0], Name: name[1]}
+		if name[0] == fuelModule {
+			im.Need = services[name[1]].need
+		}
+		d.Imports = append(d.Imports, im)
+	}
+	d.Exports, d.Functions, d.CodeBytes, d.Data = s.order, len(s.functions), s.code, s.data
+	d.MemoryMin, d.MemoryMax = int64(s.memory[0])*pageSize, -1
+	if s.memory[1] != noLimit {
+		d.MemoryMax = int64(s.memory[1]) * pageSize
+	}
+	for _, n := range s.tables {
+		d.Tables = append(d.Tables, int(n))
+	}
+	if w != nil {
+		d.Features = w.features()
+	}
+	if len(s.refusals) == 0 {
+		if err := validate(rewritten); err != nil {
+			s.refuse("does not validate: %v; build it again", err)
+		}
+	}
+	d.Refusals = s.refusals
+	return d, nil
+}
+
+// Against returns why a host would refuse the module with these options, each
+// with what to do: its Refusals, and what the config does not grant or leaves too
+// small. Only Memory, Grant and Tables matter.
+func (d *Description) Against(o Options) []string {
+	o.complete()
+	list, err := sections(d.code)
+	if err != nil {
+		return d.Refusals
+	}
+	refusals := slices.Clone(examine(d.code, list, &o).refusals)
+	for _, why := range d.Refusals {
+		if !slices.Contains(refusals, why) {
+			refusals = append(refusals, why)
+		}
+	}
+	return refusals
+}
+
+// maxMemory is all that a 32-bit memory can have.
+const maxMemory = 4 << 30
+
+// noLimit is the greatest size of a memory that declares none.
+const noLimit = 0xffffffff
+
+// weigh rewrites a module as far as it can be, and notes in s what is wrong.
+func weigh(list []section, s *shape) ([]byte, *rewriter) {
+	if slices.ContainsFunc(s.refusals, func(why string) bool { return strings.HasPrefix(why, "is malformed") }) {
+		return nil, nil
+	}
+	w := newRewriter(s)
+	code, err := w.module(list)
+	if err != nil {
+		s.refuse("%v", err)
+	}
+	for _, why := range w.wrong {
+		if err != why {
+			s.refuse("%v", why)
+		}
+	}
+	return code, w
+}
+
+// validate asks the engine's validator, by way of the interpreter, which has
+// less to do than the compiler.
+func validate(code []byte) error {
+	ctx := context.Background()
+	rt := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter().WithCoreFeatures(features).WithDebugInfoEnabled(false))
+	defer rt.Close(ctx)
+	if _, err := rt.CompileModule(ctx, code); err != nil {
+		return firstLine(err)
+	}
+	return nil
+}
+
+// The features of WebAssembly beyond 1.0 that the rewriter notes (ABI §2.4).
+const (
+	usesSignExtension = 1 << iota
+	usesSaturating
+	usesBulkMemory
+	usesReferences
+)
+
+// features names what the module uses.
+func (w *rewriter) features() []string {
+	var list []string
+	for i, name := range []string{"sign extension", "saturating conversion", "bulk memory", "reference types"} {
+		if w.used&(1<<i) != 0 {
+			list = append(list, name)
+		}
+	}
+	for _, t := range w.types {
+		if len(t.results) > 1 {
+			return append(list, "multiple values")
+		}
+	}
+	return list
+}

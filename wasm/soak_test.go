@@ -1,0 +1,58 @@
+//go:build soak
+
+package wasm
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+)
+
+// TestGreatestModulesCompile compiles what is just within the bounds: each takes
+// a few seconds at most, and the peak of the process is logged.
+func TestGreatestModulesCompile(t *testing.T) {
+	many := func(n int, locals uint32, body []byte) assembly {
+		a := assembly{locals: locals}
+		for range n {
+			a.extra = append(a.extra, function{typeVoid, body})
+		}
+		return a
+	}
+	for name, a := range map[string]assembly{
+		"adds":                      many(19_000, 2, repeat(28, opLocalGet, 0, opLocalGet, 1, 0x6a, opLocalSet, 0)),
+		"calls":                     many(7, 0, repeat(120<<10, call1(0)...)),
+		"loads":                     many(17, 2, repeat(232<<10/7, opLocalGet, 0, 0x28, 2, 0, opLocalSet, 0)),
+		"20 variables, 490 loops":   many(4, 20, through(20, 490)),
+		"100 variables, 50 loops":   many(300, 100, through(100, 50)),
+		"9 variables, 9000 blocks":  many(44, 9, join(through(9, 0), repeat(9000, opBlock, voidBlock, opLocalGet, 0, opBrIf, 0, opEnd))),
+		"1000 variables, 90 blocks": many(30, 1000, join(through(1000, 0), repeat(90, opBlock, voidBlock, opLocalGet, 0, opBrIf, 0, opEnd))),
+	} {
+		rt, err := NewRuntime(t.Context(), RuntimeOptions{Log: zerolog.Nop()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		m, err := rt.Load(t.Context(), Options{Name: "great", Code: a.bytes()})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		status, _ := os.ReadFile("/proc/self/status")
+		_, peak, _ := strings.Cut(string(status), "VmHWM:")
+		peak, _, _ = strings.Cut(peak, "\n")
+		t.Logf("%s: %v, peak %s", name, time.Since(begin), strings.TrimSpace(peak))
+		if err := m.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// TestEnginesAgreeOnAMillionRecords is the long form of
+// TestCompilerAndInterpreterGiveTheSameBytes.
+func TestEnginesAgreeOnAMillionRecords(t *testing.T) {
+	agree(t, filepath.Join("..", "testdata"), 1_000_000)
+}
