@@ -131,6 +131,9 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 		return err
 	}
 	a.adopt(build)
+	if err := a.release(ctx, build); err != nil {
+		a.events.heldBack(err)
+	}
 	url := apiURL(config, listener)
 	a.events.started(a.options.Version, config.File, config.DataDir, url, time.Since(a.started))
 	if a.options.Ready != nil {

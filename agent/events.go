@@ -94,8 +94,13 @@ func (e events) tickFailed(pipeline string, err error) {
 	e.sampled.Warn().Str("pipeline", pipeline).Err(err).Msg("what modules said at a tick was not stored; they are asked again")
 }
 
-func (e events) heldBack(pipeline string, err error) {
-	e.log.Error().Str("pipeline", pipeline).Err(err).Msg("what a module held that has left the pipeline was not stored; it stays held")
+func (e events) released(pipeline, module, stream string, records int) {
+	e.log.Warn().Str("pipeline", pipeline).Str("module", module).Str("stream", stream).Int("records", records).
+		Msg("the configuration has this module no more; what it held is stored, and the rest of its state forgotten")
+}
+
+func (e events) heldBack(err error) {
+	e.log.Error().Err(err).Msg("what a module held that has left the pipeline was not stored; it stays held")
 }
 
 func (e events) closeFailed(what string, err error) {

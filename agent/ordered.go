@@ -222,6 +222,58 @@ func (p *pipeline) part(ctx context.Context, store *storage.Store, stays func(mo
 	})
 }
 
+// release stores what modules hold that no pipeline of the configuration has any
+// more, as after a restart with another one, and forgets the rest of their state.
+// It goes to the stream of the pipeline they were in, or to the default one.
+func (a *Agent) release(ctx context.Context, b *build) error {
+	owners := make(map[string]map[string]bool) // modules by pipeline
+	a.store.State("", func(key string, _ []byte) {
+		pipeline, rest, _ := strings.Cut(key, "\x00")
+		module, _, ok := strings.Cut(rest, "\x00")
+		if ok && !b.names(pipeline, module) {
+			if owners[pipeline] == nil {
+				owners[pipeline] = make(map[string]bool)
+			}
+			owners[pipeline][module] = true
+		}
+	})
+	for pipeline, modules := range owners {
+		stream := defaultName
+		if p := b.pipelines[pipeline]; p != nil {
+			stream = p.stream
+		}
+		for module := range modules {
+			n, err := a.statesOf(pipeline).leave(ctx, a.store, module, stream)
+			if err != nil {
+				return fmt.Errorf("module %q of pipeline %q: %w", module, pipeline, err)
+			}
+			a.events.released(pipeline, module, stream, n)
+		}
+	}
+	return nil
+}
+
+// leave stores what a module holds in a stream, and forgets its state.
+func (s *states) leave(ctx context.Context, store *storage.Store, module, stream string) (released int, err error) {
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	held := record.NewBatch()
+	state := s.of(module)
+	released = state.Leave(held)
+	var changes []storage.Change
+	for _, c := range state.Changes(nil) {
+		changes = append(changes, storage.Change{Key: s.owner + "\x00" + module + "\x00" + c.Key, Value: c.Value})
+	}
+	if _, err = store.Append(ctx, storage.Unit{Batches: splitByStream(held, stream), State: changes}); err != nil {
+		delete(s.module, module) // what is stored is still there, and is read again
+		return 0, err
+	}
+	state.Settle()
+	delete(s.module, module)
+	s.count()
+	return released, nil
+}
+
 // newLine finds the place of an ordered module in p.
 func (p *pipeline) newLine(m *wasm.Module, name string, step int) (*wasm.Line, error) {
 	for _, l := range p.lines {

@@ -231,6 +231,27 @@ func TestHeldRecordsSurvive(t *testing.T) {
 	})
 }
 
+// TestHeldRecordsOfAForgottenModule: a restart with a configuration that has the
+// module no more stores what it held.
+func TestHeldRecordsOfAForgottenModule(t *testing.T) {
+	dir := countDirectory(t, countConfig)
+	a := startAgent(t, dir, countConfig, nil)
+	c := a.dial(t, "in", 0)
+	write(t, c, line("hold k")+line("put key value")+line("hold k"))
+	waitUntil(t, "two to be held", func() bool { return a.status().Pipelines[0].Held == 2 })
+	a.stop(t)
+	a = startAgent(t, dir, "inputs: {in: {type: syslog, listen: ['tcp://127.0.0.1:0']}}\n", nil)
+	waitUntil(t, "them to be stored", func() bool {
+		got := texts(t, a.store, "default")
+		return len(got) == 2 && got[0] == "hold k" && got[1] == "hold k"
+	})
+	waitUntil(t, "their state to be forgotten", func() bool {
+		n := 0
+		a.store.State("main\x00", func(string, []byte) { n++ })
+		return n == 0
+	})
+}
+
 // TestOrderedModuleStandsOnceInAPipeline: two places of one name would share one state.
 func TestOrderedModuleStandsOnceInAPipeline(t *testing.T) {
 	dir := countDirectory(t, countConfig)

@@ -294,7 +294,7 @@ func (a *Agent) adopt(b *build) {
 	for name, p := range oldPipelines {
 		p.close()
 		if err := p.part(a.hard, a.store, func(module string) bool { return b.names(name, module) }); err != nil {
-			a.events.heldBack(name, err)
+			a.events.heldBack(fmt.Errorf("pipeline %q: %w", name, err))
 		}
 		p.end()
 	}

@@ -186,8 +186,8 @@ func TestEveryRecordIsAccountedFor(t *testing.T) {
 				t.Errorf("seed %d: undone to\n%s\nwant\n%s", seed, dump(s), before)
 			}
 			m.compareHeld(t, s)
-			save(store, s.changes(nil))
-			if s.settle(); r.IntN(3) == 0 {
+			save(store, s.Changes(nil))
+			if s.Settle(); r.IntN(3) == 0 {
 				s = restored(t, store)
 				h = newHands(s, m.policy)
 			}
@@ -284,8 +284,8 @@ func FuzzHeldVerdicts(f *testing.F) {
 			s.take([]byte(key), in.At(i%2))
 		}
 		s.keep()
-		save(store, s.changes(nil))
-		s.settle()
+		save(store, s.Changes(nil))
+		s.Settle()
 		for _, alone := range []bool{false, true} {
 			before := dump(s)
 			var out Outcome
@@ -309,8 +309,8 @@ func FuzzHeldVerdicts(f *testing.F) {
 				balanced(t, n, &out)
 				out.release(in)
 			}
-			save(store, s.changes(nil))
-			s.settle()
+			save(store, s.Changes(nil))
+			s.Settle()
 			audit(t, s)
 			if dump(restored(t, store)) != dump(s) {
 				t.Error("what was stored is not what there is")

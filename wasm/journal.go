@@ -93,8 +93,8 @@ func (s *State) undoAll() {
 	s.show()
 }
 
-// settle forgets what was before: what is now is safe.
-func (s *State) settle() {
+// Settle says that what Changes gave is staged to be stored.
+func (s *State) Settle() {
 	for _, e := range s.touched {
 		if cap(e.settled.value) <= roomy {
 			e.spare = e.settled.value
@@ -105,8 +105,9 @@ func (s *State) settle() {
 	s.touched = emptied(s.touched)
 }
 
-// changes appends what changed since the last settle: each key once.
-func (s *State) changes(dst []Change) []Change {
+// Changes appends what has changed since the last Settle, each key once. The
+// values are borrowed until the next change.
+func (s *State) Changes(dst []Change) []Change {
 	for _, e := range s.touched {
 		dst = append(dst, Change{e.id(), e.value})
 	}

@@ -293,6 +293,32 @@ func (s *State) all() []*entry {
 	return list
 }
 
+// Leave empties the state of a module that has left its pipeline for good: what
+// was held is appended to b, in the order of holding. It returns how many
+// records that were. No line may use the state any more, unless it is undone.
+func (s *State) Leave(b *record.Batch) (released int) {
+	s.begin()
+	held := s.all()
+	for _, e := range held {
+		b.AppendView(e.value)
+	}
+	for _, e := range held {
+		s.letGo(e.key)
+	}
+	var keys []string
+	for key, e := range s.values {
+		if e.value != nil {
+			keys = append(keys, key)
+		}
+	}
+	for _, key := range keys {
+		s.remove(key)
+	}
+	s.keep()
+	s.line = nil
+	return len(held)
+}
+
 // roomy is how much larger than its value a value's memory may be: with it
 // nothing is allocated for a counter that is set again and again.
 const roomy = 64

@@ -138,8 +138,8 @@ func TestStateGoesBackToItsMarks(t *testing.T) {
 					t.Fatalf("seed %d: undone to\n%s\nwhat was settled is\n%s", seed, dump(s), settled)
 				}
 			case 1, 2:
-				save(store, s.changes(nil))
-				s.settle()
+				save(store, s.Changes(nil))
+				s.Settle()
 				settled = dump(s)
 				again := restored(t, store)
 				if audit(t, again); dump(again) != settled {
@@ -209,8 +209,8 @@ func TestHeldBounds(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	s.keep()
-	if len(s.changes(nil)) != 0 {
-		t.Errorf("got %d changes of what came and went, want none", len(s.changes(nil)))
+	if len(s.Changes(nil)) != 0 {
+		t.Errorf("got %d changes of what came and went, want none", len(s.Changes(nil)))
 	}
 	audit(t, s)
 }
@@ -249,8 +249,8 @@ func TestOrderSurvivesRestore(t *testing.T) {
 		s.begin()
 		s.take([]byte{byte('k' + i%2)}, in.At(i))
 		s.keep()
-		save(store, s.changes(nil))
-		s.settle()
+		save(store, s.Changes(nil))
+		s.Settle()
 		s = restored(t, store)
 	}
 	var got []byte
@@ -345,7 +345,7 @@ func TestLargeStateIsNotQuadratic(t *testing.T) {
 	if longest > maxRun || len(s.keys.runs) > 4*maxStateKeys/maxRun {
 		t.Errorf("got %d runs of up to %d keys", len(s.keys.runs), longest)
 	}
-	changes := s.changes(nil)
+	changes := s.Changes(nil)
 	again := NewState()
 	for _, c := range changes {
 		if err := again.Restore(c.Key, c.Value); err != nil {
@@ -370,7 +370,7 @@ func BenchmarkState(b *testing.B) {
 		s.set(keys[i], []byte("10000"))
 	}
 	s.keep()
-	s.settle()
+	s.Settle()
 	run := func(name string, f func(key string, i int)) {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -378,13 +378,13 @@ func BenchmarkState(b *testing.B) {
 			for b.Loop() {
 				if i++; i%512 == 0 {
 					s.keep()
-					s.settle()
+					s.Settle()
 					s.begin()
 				}
 				f(keys[i*7919%len(keys)], i)
 			}
 			s.keep()
-			s.settle()
+			s.Settle()
 		})
 	}
 	run("get", func(key string, _ int) { s.get(key) })
