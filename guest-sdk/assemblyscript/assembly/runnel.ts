@@ -1,6 +1,6 @@
 // The SDK's door: import everything from here.
 
-export { each, filter, later, configure, Later, runnel_abi_v1, runnel_alloc } from "./call";
+export { each, filter, keepAll, later, configure, Later, runnel_abi_v1, runnel_alloc } from "./call";
 export { Config } from "./config";
 export { log, lookup, metric, now } from "./host";
 export { Merge, New } from "./output";

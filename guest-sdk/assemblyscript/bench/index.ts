@@ -6,7 +6,6 @@ export { runnel_abi_v1, runnel_alloc } from "../assembly/runnel";
 const WEB = Attr.of("class", "web");
 
 let route = false;
-let seen: u32 = 0; // so that what is read is not optimised away
 
 export function runnel_init(at: usize, size: usize): i32 {
   return configure(at, size, (c: Config) => {
@@ -24,9 +23,7 @@ export function runnel_process(batch: usize, size: usize): u64 {
     });
   }
   return each(batch, (r: Record) => {
-    seen += r.app.size + r.host.size;
-    if (r.message.startsWith("{")) seen++;
-    r.add(WEB);
+    if (r.app.size > 0 && r.host.size > 0 && r.message.size > 0) r.add(WEB);
     if (r.severity <= Severity.ERR) r.route("errors");
   });
 }

@@ -25,6 +25,7 @@ export class Group {
 }
 
 const groups = new Map<u64, Group>();
+const some = memory.data(1024, 2); // how many groups have a hash that begins with these nine bits: most records are of none
 let restored = false;
 let records = 0;
 let bytes: i64 = 0;
@@ -34,9 +35,21 @@ export function waiting(): bool {
   return groups.size > 0;
 }
 
+// @ts-ignore: decorator
+@inline
+function nine(h: u64): usize {
+  return <usize>(h >> 55) << 1;
+}
+
+/** enter adds a group to the map. */
+function enter(g: Group): void {
+  groups.set(g.hash, g);
+  store<u16>(some + nine(g.hash), load<u16>(some + nine(g.hash)) + 1);
+}
+
 /** find returns the group of a record's source, null if there is none. */
 export function find(h: u64, r: Record): Group | null {
-  if (!groups.has(h)) return null;
+  if (load<u16>(some + nine(h)) == 0 || !groups.has(h)) return null;
   const g = groups.get(h);
   return g.key == key(r) ? g : null;
 }
@@ -50,7 +63,7 @@ export function hold(r: Record, h: u64, found: Group | null, kind: u8): void {
   const before = g.count;
   if (before == 0) {
     g.since = now();
-    groups.set(h, g);
+    enter(g);
   }
   g.kind = kind;
   g.last = now();
@@ -112,6 +125,7 @@ function forget(g: Group): void {
   bytes -= g.bytes;
   state.remove(g.key);
   groups.delete(g.hash);
+  store<u16>(some + nine(g.hash), load<u16>(some + nine(g.hash)) - 1);
   g.key.free();
 }
 
@@ -156,7 +170,7 @@ export function restore(): void {
     g.since = n[4];
     g.last = n[5];
     g.closed = n[6] != 0;
-    groups.set(g.hash, g);
+    enter(g);
     records += g.count;
     bytes += g.bytes;
   }

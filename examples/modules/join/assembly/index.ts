@@ -2,11 +2,11 @@
 // each line comes as a record, and lines that Docker cut into pieces of 16 384
 // bytes. README.md says how it guesses.
 
-import { Batch, Config, Later, Record, configure, each, later, now } from "../../../../guest-sdk/assemblyscript/assembly/runnel";
-import { Kind, begins, goesOn, goesOnWithAny } from "./lines";
+import { Config, Later, Record, configure, each, keepAll, later, now } from "../../../../guest-sdk/assemblyscript/assembly/runnel";
+import { Kind, goesOn } from "./lines";
 import { Group, find, hold, late, letGo, letGoOld, restore, waiting } from "./group";
 import { hash } from "./source";
-import { followed, lookAhead } from "./ahead";
+import { first, lookAhead } from "./ahead";
 export { runnel_abi_v1, runnel_alloc } from "../../../../guest-sdk/assemblyscript/assembly/runnel";
 
 let traces = true;
@@ -33,7 +33,8 @@ export function runnel_init(at: usize, size: usize): i32 {
 }
 
 export function runnel_process(batch: usize, size: usize): u64 {
-  lookAhead(batch, anyIndented, patient);
+  restore();
+  if (!lookAhead(batch, piece, traces, anyIndented, patient) && !waiting()) return keepAll();
   return each(batch, join);
 }
 
@@ -52,7 +53,6 @@ export function runnel_flush(): u64 {
 }
 
 function join(r: Record): void {
-  restore();
   let g: Group | null = null;
   let h: u64 = 0;
   if (waiting()) {
@@ -64,19 +64,9 @@ function join(r: Record): void {
       g = null;
     }
   }
-  const kind = first(r);
+  const kind = first(r.index);
   if (kind == Kind.NONE) return;
   hold(r, h ? h : hash(r), g, kind);
-}
-
-/** first returns the kind of what the record may be the first of; NONE: it goes on at once. */
-function first(r: Record): u8 {
-  const message = r.message;
-  if (message.size == piece && piece) return Kind.PIECES;
-  if (!traces) return Kind.NONE;
-  const kind = begins(message);
-  if (kind != Kind.NONE) return kind;
-  return followed(r.index) || (anyIndented && goesOnWithAny(message)) ? Kind.TRACE : Kind.NONE;
 }
 
 /** goOn holds the record too where it is the rest of the group, and reports whether it did. */

@@ -12,9 +12,47 @@ export namespace Kind {
   export const PIECES: u8 = 5;
 }
 
-/** goesOnWithAny reports whether a line goes on with the one before it, whatever that is. */
-export function goesOnWithAny(line: Text): bool {
-  return indented(line) || (line.size > 0 && ofTrace(line));
+// What a byte may be the first of, or a part of.
+const HEAD: u8 = 1; // the first line of a trace
+const REST: u8 = 2; // a line that goes on with the one before it
+const NAME: u8 = 4; // in a class's name
+const bytes = memory.data(256);
+
+for (let c: usize = 0; c < 26; c++) {
+  store<u8>(bytes + 0x41 + c, HEAD | NAME);
+  store<u8>(bytes + 0x61 + c, HEAD | NAME);
+  if (c < 10) store<u8>(bytes + 0x30 + c, NAME);
+}
+for (let i = 0, more = " \t#.-CS_$"; i < more.length; i++) {
+  const p = bytes + more.charCodeAt(i);
+  store<u8>(p, load<u8>(p) | (i < 7 ? REST : HEAD | NAME));
+}
+store<u8>(bytes + 0x2e, REST | NAME);
+
+/** What the first look at a line finds, beside a kind. */
+export const CONTINUES: u8 = 8;
+
+/** look returns the kind of trace that a line is the first of, and whether it goes on with the one before it, whatever that is. */
+// @ts-ignore: decorator
+@inline
+export function look(at: usize, size: i32): u8 {
+  const c = size ? load<u8>(bytes + load<u8>(at)) : 0;
+  if (c & REST || (c & HEAD && size > 4 && word(at))) return lookAgain(c, Text.view(at, size));
+  return Kind.NONE;
+}
+
+/** word reports whether the first five bytes may be of a name or of one of the words that a trace begins with. */
+// @ts-ignore: decorator
+@inline
+function word(at: usize): bool {
+  const last = load<u8>(at, 4);
+  const c = load<u8>(bytes + load<u8>(at, 1)) & load<u8>(bytes + load<u8>(at, 2)) & load<u8>(bytes + load<u8>(at, 3));
+  return (c & (load<u8>(bytes + last) | (last == 0x20 ? NAME : 0)) & NAME) != 0;
+}
+
+function lookAgain(c: u8, line: Text): u8 {
+  const kind = c & HEAD ? begins(line) : Kind.NONE;
+  return c & REST && (indented(line) || ofTrace(line)) ? kind | CONTINUES : kind;
 }
 
 function indented(line: Text): bool {
@@ -26,7 +64,7 @@ function indented(line: Text): bool {
 }
 
 /** begins returns the kind of trace that a line is the first of; NONE if it is like any other. */
-export function begins(line: Text): u8 {
+function begins(line: Text): u8 {
   if (line.size < 5) return Kind.NONE;
   switch (line[0]) {
     case 0x54: // T
@@ -59,17 +97,30 @@ export function begins(line: Text): u8 {
 
 /** exception reports whether a line is a class's name, such as exceptions have, alone or with a message behind a colon. */
 function exception(line: Text): bool {
-  const end = min(line.size, 200);
-  let i = 0;
-  while (i < end && named(load<u8>(line.at + i))) i++;
+  const i = name(line);
   if (i < 5 || (i < line.size && line[i] != 0x3a)) return false;
-  const name = line.slice(0, i);
-  return name.endsWith("Exception") || name.endsWith("Error") || name.endsWith("Throwable") || name.equals("Trace");
+  const end = line.at + i;
+  switch (load<u8>(end - 1)) {
+    case 0x6e: // n
+      return ends(line, i, "Exception");
+    case 0x72: // r
+      return ends(line, i, "Error");
+    case 0x65: // e
+      return ends(line, i, "Throwable") || (i == 5 && line.startsWith("Trace"));
+  }
+  return false;
 }
 
-/** named reports whether a byte may be in a class's name. */
-function named(c: u8): bool {
-  return (c | 0x20) - 0x61 < 26 || c - 0x30 < 10 || c == 0x2e || c == 0x24 || c == 0x5f;
+function ends(line: Text, size: i32, word: string): bool {
+  return line.slice(0, size).endsWith(word);
+}
+
+/** name returns how many bytes at the beginning may be a class's name. */
+function name(line: Text): i32 {
+  const end = line.at + min(line.size, 200);
+  let p = line.at;
+  while (p < end && load<u8>(bytes + load<u8>(p)) & NAME) p++;
+  return <i32>(p - line.at);
 }
 
 /**
@@ -93,8 +144,7 @@ export function goesOn(kind: u8, line: Text): u8 {
 
 /** ending reports whether a line is that of a Python exception: a dotted name, alone or with a colon behind it. */
 function ending(line: Text): bool {
-  let i = 0;
-  while (i < line.size && named(load<u8>(line.at + i))) i++;
+  const i = name(line);
   return i > 0 && (i == line.size || line[i] == 0x3a);
 }
 

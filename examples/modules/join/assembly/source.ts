@@ -20,11 +20,17 @@ export function hash(r: Record): u64 {
 }
 
 function add(h: u64, p: usize, n: usize): u64 {
-  const end = p + n;
-  for (; p + 8 <= end; p += 8) h = rotl(h ^ load<u64>(p), 29) * MIX;
-  let last: u64 = n;
-  for (; p < end; p++) last = (last << 8) | load<u8>(p);
-  return rotl(h ^ last, 29) * MIX;
+  if (n < 8) return rotl(h ^ few(p, n), 29) * MIX;
+  const last = p + n - 8; // it may overlap with the one before: no loop over single bytes
+  for (; p < last; p += 8) h = rotl(h ^ load<u64>(p), 29) * MIX;
+  return rotl(h ^ load<u64>(last) ^ (<u64>n << 56), 29) * MIX;
+}
+
+/** few makes one number of less than eight bytes. */
+function few(p: usize, n: usize): u64 {
+  if (n >= 4) return <u64>load<u32>(p) | (<u64>load<u32>(p + n - 4) << 32);
+  if (n == 0) return 0;
+  return <u64>load<u8>(p) | (<u64>load<u8>(p + (n >> 1)) << 8) | (<u64>load<u8>(p + n - 1) << 16) | (<u64>n << 24);
 }
 
 /** key is the source as the name under which its records are held; good until the next call. */
