@@ -24,7 +24,14 @@ type moduleTestCmd struct {
 }
 
 // errCases: some case failed, which has been told.
-var errCases = errors.New("cases failed")
+var errCases = errors.New("failed")
+
+func cases(n int) string {
+	if n == 1 {
+		return "1 case"
+	}
+	return fmt.Sprintf("%d cases", n)
+}
 
 func (c moduleTestCmd) Run(g *globals) error {
 	ctx, stop := interruptible()
@@ -112,7 +119,7 @@ type caseResult struct {
 
 // run runs the cases that match.
 func (c moduleTestCmd) run(ctx context.Context, module string, files []string) (results []caseResult, err error) {
-	var cases []*workbench.Case
+	var all []*workbench.Case
 	for _, file := range files {
 		some, err := workbench.ReadCases(file)
 		if err != nil {
@@ -120,11 +127,11 @@ func (c moduleTestCmd) run(ctx context.Context, module string, files []string) (
 		}
 		for _, one := range some {
 			if one.Matches(c.Match) {
-				cases = append(cases, one)
+				all = append(all, one)
 			}
 		}
 	}
-	if len(cases) == 0 {
+	if len(all) == 0 {
 		return nil, usageError{fmt.Errorf("no case matches %q", c.Match)}
 	}
 	desk, err := workbench.NewDesk(ctx, module, workbench.DeskOptions{})
@@ -132,7 +139,7 @@ func (c moduleTestCmd) run(ctx context.Context, module string, files []string) (
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, desk.Close(context.Background())) }()
-	for _, one := range cases {
+	for _, one := range all {
 		r, err := desk.Run(ctx, one)
 		if err != nil {
 			return nil, err
@@ -170,14 +177,14 @@ func (c moduleTestCmd) report(g *globals, results []caseResult, took time.Durati
 		}
 	}
 	if g.Output != "json" {
-		text := fmt.Sprintf("%d cases passed", len(results))
+		text := cases(len(results)) + " passed"
 		if failed > 0 {
-			text = fmt.Sprintf("%d of %d cases failed", failed, len(results))
+			text = fmt.Sprintf("%d of %s failed", failed, cases(len(results)))
 		}
 		fmt.Fprintf(g.Stdout, "%s in %s\n", text, took.Round(time.Millisecond))
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d %w", failed, errCases)
+		return fmt.Errorf("%s %w", cases(failed), errCases)
 	}
 	return nil
 }
