@@ -111,7 +111,7 @@ func bombs() map[string]func() assembly {
 			return a
 		},
 		"deep stack": func() assembly {
-			return one(join(repeat(1_000_000, 0x28-0x28+opI32Const, 1), repeat(999_999, 0x6a), []byte{0x1a}))
+			return one(join(repeat(1_000_000, opI32Const, 1), repeat(999_999, 0x6a), []byte{0x1a}))
 		},
 		"deep stack of loads": func() assembly {
 			return with(1, one(join(repeat(500_000, opLocalGet, 0, 0x28, 2, 0), repeat(499_999, 0x6a), []byte{0x1a})))

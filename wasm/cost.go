@@ -94,6 +94,7 @@ func (w *rewriter) scan(f *body, r *reader) error {
 		}
 		at := r.at
 		op := r.byte()
+		w.seen[op] = true
 		f.cost++
 		here := mark{f.cost, uint32(len(w.edits))}
 		switch op {
@@ -229,6 +230,7 @@ func (w *rewriter) other(f *body, r *reader, op byte, at int) error {
 		if err != nil {
 			return err
 		}
+		w.prefixed[sub] = true
 		if sub == bulkMemoryInit || sub == bulkMemoryCopy || sub == bulkMemoryFill {
 			f.bulk = true
 			w.edits = append(w.edits, edit{at: uint32(at), kind: editBulk})

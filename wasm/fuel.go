@@ -39,17 +39,18 @@ const fuelExport = "runnel fuel"
 
 type rewriter struct {
 	*shape
-	fuel   uint32 // index of the global
-	yield  uint32 // index of the imported function
-	bodies []body
-	edits  []edit   // of all functions, in order
-	turns  []turn   // of all functions
-	open   []open   // while scanning a function
-	last   recent   // while scanning a function
-	sums   []uint64 // scratch of sumUp
-	burden burden   // on the compiler
-	used   uint8    // features, as inspect.go has them
-	wrong  []error  // with functions, each kind once
+	fuel     uint32 // index of the global
+	yield    uint32 // index of the imported function
+	bodies   []body
+	edits    []edit    // of all functions, in order
+	turns    []turn    // of all functions
+	open     []open    // while scanning a function
+	last     recent    // while scanning a function
+	sums     []uint64  // scratch of sumUp
+	burden   burden    // on the compiler
+	seen     [256]bool // instructions
+	prefixed [18]bool  // instructions behind 0xfc
+	wrong    []error   // with functions, each kind once
 }
 
 // edit is one change to a function's body.

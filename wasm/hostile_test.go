@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -278,6 +279,44 @@ func TestRunningGuestDoesNotStallTheCollector(t *testing.T) {
 		default:
 			collections++
 		}
+	}
+}
+
+// TestNoCallStallsTheCollectorLong: the world stops within 10 ms while a guest does
+// the slowest there is of each kind. The middle of many stops is asked for, since
+// others use this machine too.
+func TestNoCallStallsTheCollectorLong(t *testing.T) {
+	for _, c := range loops() {
+		t.Run(c.name, func(t *testing.T) {
+			m := load(t, Options{Code: c.code, Time: 60 * time.Millisecond, Memory: 16 << 20})
+			in := commands(t, "one")
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				var out Outcome
+				if err := m.Process(context.Background(), in, &out); err != nil {
+					t.Error(err)
+				}
+			}()
+			var waits []time.Duration
+			var stats runtime.MemStats
+			for running := true; running; {
+				select {
+				case <-done:
+					running = false
+				default:
+					begin := time.Now()
+					runtime.ReadMemStats(&stats) // which stops the world, as a collection does twice
+					waits = append(waits, time.Since(begin))
+				}
+			}
+			slices.Sort(waits)
+			middle := waits[len(waits)/2]
+			t.Logf("the world stopped %d times: after %v in the middle, %v at most", len(waits), middle, waits[len(waits)-1])
+			if middle > 10*time.Millisecond {
+				t.Errorf("the world stopped after %v, want at most 10ms", middle)
+			}
+		})
 	}
 }
 

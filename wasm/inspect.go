@@ -135,26 +135,20 @@ func validate(code []byte) error {
 	return nil
 }
 
-// The features of WebAssembly beyond 1.0 that the rewriter notes (ABI §2.4).
-const (
-	usesSignExtension = 1 << iota
-	usesSaturating
-	usesBulkMemory
-	usesReferences
-)
-
-// features names what the module uses.
+// features names what the module uses of WebAssembly beyond 1.0 (ABI §2.4).
 func (w *rewriter) features() []string {
+	uses := func(from, to byte) bool { return slices.Contains(w.seen[from:to+1], true) }
+	prefixed := func(from, to uint32) bool { return slices.Contains(w.prefixed[from:to+1], true) }
 	var list []string
-	for i, name := range []string{"sign extension", "saturating conversion", "bulk memory", "reference types"} {
-		if w.used&(1<<i) != 0 {
+	add := func(name string, used bool) {
+		if used {
 			list = append(list, name)
 		}
 	}
-	for _, t := range w.types {
-		if len(t.results) > 1 {
-			return append(list, "multiple values")
-		}
-	}
+	add("sign extension", uses(0xc0, 0xc4))
+	add("saturating conversion", prefixed(0, 7))
+	add("multiple values", slices.ContainsFunc(w.types, func(t signature) bool { return len(t.results) > 1 }))
+	add("bulk memory", prefixed(8, 14))
+	add("reference types", uses(0x1c, 0x1c) || uses(0x25, 0x26) || uses(0xd0, 0xd2) || prefixed(16, 17))
 	return list
 }

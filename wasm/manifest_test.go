@@ -118,6 +118,10 @@ func TestInspectTellsAll(t *testing.T) {
 	if got := d.Against(Options{Grant: Grants{Metrics: true}}); len(got) != 0 {
 		t.Errorf("got %q", got)
 	}
+	d, err = Inspect(assembly{process: join([]byte{opLocalGet, 0, 0xc0, 0x1a}, i32(0), i32(0), i32(0), []byte{opPrefix, bulkMemoryFill, 0, 0x42, 0})}.bytes())
+	if err != nil || !reflect.DeepEqual(d.Features, []string{"sign extension", "bulk memory"}) {
+		t.Errorf("got %+v, %v", d, err)
+	}
 	if _, err := Inspect([]byte("#!/bin/sh")); err == nil {
 		t.Error("a script is no module")
 	}

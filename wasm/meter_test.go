@@ -38,10 +38,6 @@ func loops() []struct {
 	logging := [][2]string{{"runnel", "log"}}
 	fill := []byte{opPrefix, bulkMemoryFill, 0}
 	copies := []byte{opPrefix, bulkMemoryCopy, 0, 0}
-	f64 := func(op byte) []byte {
-		return join([]byte{0x44, 0, 0, 0, 0, 0, 0, 0xf0, 0x3f, opLocalGet, 0, 0xb7}, repeat(30, op), []byte{0xa2, 0xaa, opLocalSet, 0})
-	}
-	_ = f64
 	return []struct {
 		name string
 		code []byte
@@ -58,7 +54,6 @@ func loops() []struct {
 		{"chase of 16 MiB", assembly{memory: []byte{0, 0x80, 2}, process: forever(chase(60)...)}.bytes()},
 		{"stores 16 MiB", assembly{memory: []byte{0, 0x80, 2}, process: forever(join(
 			chaseStore(60))...)}.bytes()},
-		{"chase of 1 GiB", assembly{memory: []byte{0, 0x80, 0x80, 1}, process: forever(bigChase()...)}.bytes()},
 		{"bare loads", assembly{memory: []byte{0, 0x80, 2}, process: forever(join([]byte{opLocalGet, 0}, repeat(1000, 0x28, 2, 0), []byte{opLocalSet, 0})...)}.bytes()},
 		{"fills of 2 MiB", assembly{process: forever(join(i32(0), i32(7), i32(32*pageSize), fill)...)}.bytes()},
 		{"fills of 1 byte", assembly{process: forever(join(repeat(60, join(i32(0), i32(7), i32(1), fill)...))...)}.bytes()},
@@ -69,18 +64,19 @@ func loops() []struct {
 		{"memory.size", assembly{process: forever(repeat(60, 0x3f, 0, 0x1a)...)}.bytes()},
 		{"global", assembly{globals: []byte{1, typeI32, 1, opI32Const, 0, opEnd}, process: forever(repeat(60, opGlobalGet, 0, opI32Const, 1, 0x6a, opGlobalSet, 0)...)}.bytes()},
 		{"indirect calls", assembly{extra: []function{{typeVoid, nil}}, table: []byte{0, 1}, elements: join([]byte{1, 0}, i32(0), []byte{opEnd, 1, 4}), process: forever(repeat(20, opI32Const, 0, opCallIndirect, 0, 0)...)}.bytes()},
+		{"scans of 16 MiB", scanning(join(i32(0), i32(256*pageSize), i32(0), i32(60)))},
+		{"scans of 8 MiB for 8 MiB", scanning(join(i32(0), i32(256*pageSize-1), i32(1), i32(128*pageSize)))},
 		{"log", assembly{imports: logging, process: forever(join(i32(1), i32(0), i32(9), call1(0))...)}.bytes()},
 		{"log of 2 MiB", assembly{imports: logging, process: forever(join(i32(1), i32(0), i32(32*pageSize), call1(0))...)}.bytes()},
 	}
 }
 
-// bigChase is chase over 1 GiB.
-func bigChase() []byte {
-	var b []byte
-	for range 60 {
-		b = join(b, []byte{opLocalGet, 0}, i32(0x3ffffffc), []byte{0x71, 0x28, 2, 0, opLocalGet, 0}, i32(1664525), []byte{0x6c, 0x6a}, i32(1013904223), []byte{0x6a, opLocalSet, 0})
-	}
-	return b
+// scanning is a guest that searches 16 MiB of zeros, with a one at their end.
+func scanning(arguments []byte) []byte {
+	i := byte(typeI32)
+	one := join(i32(256*pageSize-4), i32(1), []byte{0x36, 2, 0})
+	return assembly{memory: []byte{0, 0x80, 2}, imports: [][2]string{{"runnel", "scan"}}, types: []byte{0x60, 4, i, i, i, i, 1, i}, more: 1, importAs: firstType,
+		process: join(one, forever(join(arguments, call1(0), []byte{0x1a})...))}.bytes()
 }
 
 func chaseStore(n int) []byte {
