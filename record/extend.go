@@ -59,6 +59,21 @@ func (v View) HasAttr(key []byte) bool {
 	return false
 }
 
+// RawAttr returns the attribute of that name as encoded (docs/format/record.md
+// "Attributes"), borrowed from v; false if there is none.
+func (v View) RawAttr(key []byte) ([]byte, bool) {
+	for at := len(v) - v.long(atAttrs); at < len(v); {
+		h := binary.LittleEndian.Uint64(v[at:])
+		value := at + attrHeader + int(uint16(h>>16))
+		end := value + int(h>>32)
+		if int(uint16(h>>16)) == len(key) && string(v[at+attrHeader:value]) == string(key) {
+			return v[at:end:end], true
+		}
+		at = end
+	}
+	return nil, false
+}
+
 // count writes the sizes into h, a copied record that n attributes of so many
 // bytes were added to, and ends it.
 func (b *Batch) count(h []byte, size, bytes, n int) {

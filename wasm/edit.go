@@ -10,12 +10,12 @@ import (
 // the record apart.
 const maxEdits = 8
 
-// edit applies a PATCH that does no more than set and remove attributes, each
-// named once, and then send the record to a stream: a new name for an attribute, or
-// a new value. It reports whether the PATCH was one, or else did nothing.
+// edit applies a PATCH that does no more than set, remove and rename attributes,
+// each named once, and then send the record to a stream. It reports whether the
+// PATCH was one, or else did nothing.
 func (a *applier) edit(index int, v record.View, p []byte) (bool, error) {
 	var stream []byte
-	keys, attrs := a.editKeys[:0], a.editAttrs[:0]
+	keys, attrs, heads := a.editKeys[:0], a.editAttrs[:0], a.editHeads[:0]
 	run, sets := p[:0], 0 // sets that follow one another are one run
 	for len(p) > 0 {
 		if len(p) < opHeader || p[1] != 0 || stream != nil {
@@ -34,6 +34,36 @@ func (a *applier) edit(index int, v record.View, p []byte) (bool, error) {
 			continue
 		}
 		key := p[opHeader:value]
+		if code == opRename {
+			old, ok := v.RawAttr(key)
+			if !ok || string(key) == string(p[value:end]) { // nothing to do, whatever the others do
+				if named(keys, key) {
+					return false, nil
+				}
+				if len(run) > 0 {
+					attrs = append(attrs, run)
+				}
+				p = p[end:]
+				run = p[:0]
+				continue
+			}
+			to := p[value:end]
+			if len(keys)+2 > maxEdits || len(to) > record.MaxField || named(keys, key) || named(keys, to) || len(heads)+opHeader+len(to) > cap(heads) {
+				return false, nil
+			}
+			keys = append(keys, key, to)
+			if len(run) > 0 {
+				attrs = append(attrs, run)
+			}
+			from := len(heads)
+			heads = binary.LittleEndian.AppendUint64(heads, binary.LittleEndian.Uint64(old)&^(0xffff<<16)|uint64(len(to))<<16)
+			heads = append(heads, to...)
+			attrs = append(attrs, heads[from:], old[opHeader+len(key):])
+			sets++
+			p = p[end:]
+			run = p[:0]
+			continue
+		}
 		if len(keys) == maxEdits || !attrOp(code, p[value:end]) || named(keys, key) {
 			return false, nil
 		}

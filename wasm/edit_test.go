@@ -16,7 +16,7 @@ func TestEditIsWhatItsOperationsDo(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
 	keys := []string{"old", "status", "a", "", "class"}
 	op := func(p []byte) []byte {
-		code := []byte{1, 2, 3, 4, 5, 6, 7, 7, 7, opStream, opMessage, 99}[random.IntN(12)]
+		code := []byte{1, 2, 3, 4, 5, 6, 7, 7, opRename, opRename, opRename, opStream, opMessage, 99}[random.IntN(14)]
 		key, value := keys[random.IntN(len(keys))], "text"
 		switch code {
 		case 3, 4:
@@ -25,6 +25,8 @@ func TestEditIsWhatItsOperationsDo(t *testing.T) {
 			value = "\x01"
 		case opRemove:
 			value = ""
+		case opRename:
+			value = keys[random.IntN(len(keys))]
 		case opStream:
 			key, value = "", []string{"errors", "audit", "", "none"}[random.IntN(4)]
 		}

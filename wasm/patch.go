@@ -242,9 +242,25 @@ func changeAttr(r *record.Record, code byte, key, value []byte) bool {
 	case opRemove:
 		r.Attrs.Delete(name)
 		return len(value) == 0
+	case opRename:
+		return rename(&r.Attrs, name, value)
 	default:
 		return false
 	}
 	r.Attrs.Set(name, record.Kind(code), value)
+	return true
+}
+
+// rename gives an attribute another name. It reports whether that can be one.
+func rename(attrs *record.Attrs, from string, to []byte) bool {
+	if len(to) > record.MaxField {
+		return false
+	}
+	v, ok := attrs.Get(from)
+	if !ok || from == string(to) {
+		return true
+	}
+	attrs.Set(string(to), v.Kind, v.Data)
+	attrs.Delete(from)
 	return true
 }

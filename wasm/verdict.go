@@ -28,6 +28,7 @@ const (
 
 	opHeader   = 8
 	opRemove   = 7
+	opRename   = 8
 	opSeverity = 16
 	opFacility = 17
 	opTime     = 18
@@ -75,7 +76,9 @@ type applier struct {
 	encoded []byte
 	streams []streamName
 
-	editKeys, editAttrs [maxEdits + 1][]byte // of a PATCH that is an edit
+	editKeys  [maxEdits][]byte // of a PATCH that is an edit
+	editAttrs [2*maxEdits + 1][]byte
+	editHeads [256]byte // what begins renamed attributes
 
 	emits int // of the record at hand
 	kept  int // the first record not yet copied to out

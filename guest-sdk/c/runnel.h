@@ -458,24 +458,14 @@ RN_FAST void rn_remove(const rn_record *r, rn_text key) { rn__op_text(r, 7, key,
 // rn_set_attr sets an attribute as another one encodes it, under a name of its own.
 RN_FAST void rn_set_attr(const rn_record *r, rn_text key, rn_attr a) { rn__op_text(r, a.kind, key, a.data); }
 
-RN_CALL void rn__rename(uint32_t index, uint32_t kind, const char *key, uint32_t key_len, const char *v, uint32_t len, const char *name, uint32_t name_len) {
-	uint8_t *h = rn__op(index, 7, (rn_text){key, key_len}, 8 + name_len + len); // both operations in one
-	rn__store32(h - key_len - 4, 0);
-	rn__store64(h, kind | (uint64_t)name_len << 16 | (uint64_t)len << 32);
-	rn__copy_here(h + 8, name, name_len);
-	rn__copy_here(h + 8 + name_len, v, len);
-}
-
-// rn_rename gives an attribute of the record another name; one that has that name
-// already makes way.
-RN_FAST void rn_rename(const rn_record *r, rn_attr a, rn_text name) {
-	rn__rename(r->index, a.kind, a.key.at, a.key.len, a.data.at, a.data.len, name.at, name.len);
-}
+// rn_rename gives an attribute another name, and puts it last; one that has that
+// name already makes way, and one that is not there is no mistake.
+RN_FAST void rn_rename(const rn_record *r, rn_text from, rn_text to) { rn__op_text(r, 8, from, to); }
 
 // A prepared change is one that is the same for many records, or several one after
 // another: made once, where the config is read, and applied for half the price.
-// rn_prepare adds one that sets an attribute to the change, rn_prepare_route one
-// that routes; begin with (rn_text){0}.
+// rn_prepare adds one that sets an attribute to the change, rn_prepare_rename one
+// that renames and rn_prepare_route one that routes; begin with (rn_text){0}.
 RN_SLOW void rn__prepare(rn_text *change, uint32_t code, rn_text key, rn_text v) {
 	uint8_t *h = rn_alloc(change->len + 8 + key.len + v.len), *op = h + change->len;
 	rn_copy_bytes(h, change->at, change->len);
@@ -485,6 +475,7 @@ RN_SLOW void rn__prepare(rn_text *change, uint32_t code, rn_text key, rn_text v)
 	*change = (rn_text){(char *)h, change->len + 8 + key.len + v.len};
 }
 RN_FAST void rn_prepare(rn_text *change, rn_attr a) { rn__prepare(change, a.kind, a.key, a.data); }
+RN_FAST void rn_prepare_rename(rn_text *change, rn_text from, rn_text to) { rn__prepare(change, 8, from, to); }
 RN_FAST void rn_prepare_route(rn_text *change, rn_text stream) { rn__prepare(change, 25, RN__NO, stream); }
 
 RN_CALL void rn__apply(uint32_t index, const char *at, uint32_t len) {

@@ -2,14 +2,8 @@
 // renames attributes, and sends errors to a stream of their own.
 #include "../../../guest-sdk/c/runnel.h"
 
-typedef struct {
-	rn_text from, to;
-} names;
-
 static bool drop_debug;
 static rn_text change, error_change; // what is done to a record, and to an error
-static names *renames;
-static uint32_t rename_count;
 
 // value encodes a member's value as an attribute's (ABI §3.4); false if it is
 // no text, whole number, true or false.
@@ -34,7 +28,12 @@ static void configure(const rn_config *c) {
 	rn_known(c, "drop_debug", "add", "rename", "errors_stream");
 	drop_debug = rn_get_bool(c, "drop_debug", false);
 
-	rn_config add = rn_get_object(c, "add"), rename = rn_get_object(c, "rename");
+	rn_config rename = rn_get_object(c, "rename"), add = rn_get_object(c, "add");
+	for (rn_member m = {0}; rn_member_next(&rename, &m);) {
+		rn_text to;
+		if (rn_member_text(&m, &to)) rn_prepare_rename(&change, m.key, to);
+		else rn_wrong(c, "rename", "an object of texts");
+	}
 	for (rn_member m = {0}; rn_member_next(&add, &m);) {
 		rn_attr a;
 		if (value(&m, &a)) rn_prepare(&change, a);
@@ -43,27 +42,12 @@ static void configure(const rn_config *c) {
 	error_change = change;
 	rn_text errors = rn_get_text(c, "errors_stream", RN(""));
 	if (errors.len > 0) rn_prepare_route(&error_change, errors);
-
-	for (rn_member m = {0}; rn_member_next(&rename, &m);) rename_count++;
-	renames = rn_alloc(rename_count * sizeof *renames);
-	rn_member m = {0};
-	for (uint32_t i = 0; rn_member_next(&rename, &m); i++) {
-		renames[i].from = m.key;
-		if (!rn_member_text(&m, &renames[i].to)) rn_wrong(c, "rename", "an object of texts");
-	}
 }
 
 static void handle(const rn_record *r) {
 	uint8_t severity = rn_severity(r);
-	if (drop_debug && severity == RN_DEBUG) {
-		rn_drop(r, RN("debug"));
-		return;
-	}
-	for (uint32_t i = 0; i < rename_count; i++) {
-		rn_attr a = rn_attr_of(r, renames[i].from);
-		if (a.kind != 0) rn_rename(r, a, renames[i].to);
-	}
-	rn_apply(r, severity <= RN_ERR ? error_change : change);
+	if (drop_debug && severity == RN_DEBUG) rn_drop(r, RN("debug"));
+	else rn_apply(r, severity <= RN_ERR ? error_change : change);
 }
 
 RUNNEL_GUEST(configure, handle)
