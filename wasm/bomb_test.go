@@ -124,6 +124,12 @@ func bombs() map[string]func() assembly {
 		"bulk": func() assembly {
 			return one(repeat(maxCode/9-20, join(i32(0), i32(0), i32(0), []byte{opPrefix, bulkMemoryFill, 0})...))
 		},
+		"9000 blocks in 44 functions": func() assembly {
+			return with(9, many(44, join(through(9, 0), repeat(9000, opBlock, voidBlock, opLocalGet, 0, opBrIf, 0, opEnd))))
+		},
+		"4900 blocks in 20 functions": func() assembly {
+			return with(9, many(20, join(through(9, 0), repeat(4900, opBlock, voidBlock, opLocalGet, 0, opBrIf, 0, opEnd))))
+		},
 		"globals": func() assembly { return one(repeat(maxCode/4-20, opGlobalGet, 0, opGlobalSet, 0)) },
 	}
 }

@@ -28,7 +28,7 @@ func TestGreatestModulesCompile(t *testing.T) {
 		"loads":                     many(17, 2, repeat(232<<10/7, opLocalGet, 0, 0x28, 2, 0, opLocalSet, 0)),
 		"20 variables, 490 loops":   many(4, 20, through(20, 490)),
 		"100 variables, 50 loops":   many(300, 100, through(100, 50)),
-		"9 variables, 9000 blocks":  many(44, 9, join(through(9, 0), repeat(9000, opBlock, voidBlock, opLocalGet, 0, opBrIf, 0, opEnd))),
+		"9 variables, 4900 blocks":  many(11, 9, join(through(9, 0), repeat(4900, opBlock, voidBlock, opLocalGet, 0, opBrIf, 0, opEnd))),
 		"1000 variables, 90 blocks": many(30, 1000, join(through(1000, 0), repeat(90, opBlock, voidBlock, opLocalGet, 0, opBrIf, 0, opEnd))),
 	} {
 		rt, err := NewRuntime(t.Context(), RuntimeOptions{Log: zerolog.Nop()})
