@@ -26,7 +26,7 @@ var errDeadline = errors.New("not done")
 var errFuel = errors.New("no fuel left")
 
 // errRecursion stops a guest whose stack has become too large.
-var errRecursion = errors.New("guest recurses too deep: its stack is beyond the limit of 4 MiB")
+var errRecursion = errors.New("guest recurses too deep: its stack is beyond the limit of 2 MiB")
 
 // errMisuse stops a guest that gave a host function an address outside its memory.
 var errMisuse = errors.New("a host function was given memory the guest does not have")

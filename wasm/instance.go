@@ -179,7 +179,7 @@ func (in *instance) yield() {
 
 // maxStack is the stack a guest may have. The engine's own limit of 50 MB comes too
 // late: it doubles the stack, and holds the old one while it copies it.
-const maxStack = 4 << 20
+const maxStack = 2 << 20
 
 // stackOf returns the size of the stack the engine has made for a function. The
 // engine does not tell, so we look; 0 if it is not where it was when this was
