@@ -19,7 +19,7 @@ const module = "github.com/runnel-log/runnel"
 // those below it unless they have a row of their own.
 var arrows = map[string][]string{
 	"record":              {},
-	"wasm":                {"record"},
+	"wasm":                {"record", "internal/syslog", "internal/testkit"}, // internal: in tests, which run on real messages
 	"wasm/workbench":      {"record", "wasm", "guest-sdk", "internal/config", "internal/testkit"}, // testkit: in tests
 	"storage":             {"record"},
 	"forwarders":          {"record", "forwarders", "internal"},

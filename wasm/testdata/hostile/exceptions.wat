@@ -1,0 +1,11 @@
+;; Throws.
+;; refused: unknown kind 13
+(module
+  (tag $e)
+  (memory (export "memory") 32 96)
+  (func (export "runnel_abi_v1"))
+  (func (export "runnel_alloc") (param i32) (result i32) (i32.const 1048576))
+  (func (export "runnel_init") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "runnel_process") (param i32 i32) (result i64)
+    (try (do (throw $e)) (catch $e))
+    (i64.const 0)))

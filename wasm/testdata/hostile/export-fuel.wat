@@ -1,0 +1,11 @@
+;; Exports a global by the name of the host's own.
+;; refused:
+(module
+  (global $g (export "runnel fuel") (mut i32) (i32.const 0x7fffffff))
+  (memory (export "memory") 32 96)
+  (func (export "runnel_abi_v1"))
+  (func (export "runnel_alloc") (param i32) (result i32) (i32.const 1048576))
+  (func (export "runnel_init") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "runnel_process") (param i32 i32) (result i64)
+    (global.set $g (i32.const 0x7fffffff))
+    (i64.const 0)))

@@ -1,0 +1,9 @@
+;; Wants the host's memory.
+;; refused: is not a function
+(module
+  (import "env" "memory" (memory 1))
+  (func (export "runnel_abi_v1"))
+  (func (export "runnel_alloc") (param i32) (result i32) (i32.const 1048576))
+  (func (export "runnel_init") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "runnel_process") (param i32 i32) (result i64)
+    (i64.const 0)))

@@ -1,0 +1,11 @@
+;; Loops without end by the last label of a br_table.
+;; fails: not done
+;; endless
+(module
+  (memory (export "memory") 32 96)
+  (func (export "runnel_abi_v1"))
+  (func (export "runnel_alloc") (param i32) (result i32) (i32.const 1048576))
+  (func (export "runnel_init") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "runnel_process") (param i32 i32) (result i64)
+    (block (block (loop (br_table 1 2 0 (i32.const 9)))))
+    unreachable))

@@ -1,0 +1,13 @@
+;; A function calls itself through a table without end.
+;; fails: recurses too deep
+(module
+  (table 1 funcref)
+  (elem (i32.const 0) $again)
+  (memory (export "memory") 32 96)
+  (func (export "runnel_abi_v1"))
+  (func (export "runnel_alloc") (param i32) (result i32) (i32.const 1048576))
+  (func (export "runnel_init") (param i32 i32) (result i32) (i32.const 0))
+  (func $again (call_indirect (i32.const 0)))
+  (func (export "runnel_process") (param i32 i32) (result i64)
+    (call $again)
+    (i64.const 0)))

@@ -1,0 +1,10 @@
+;; Stores a vector.
+;; refused: 0xfd (SIMD)
+(module
+  (memory (export "memory") 32 96)
+  (func (export "runnel_abi_v1"))
+  (func (export "runnel_alloc") (param i32) (result i32) (i32.const 1048576))
+  (func (export "runnel_init") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "runnel_process") (param i32 i32) (result i64)
+    (v128.store (i32.const 0) (v128.const i64x2 3 4))
+    (i64.const 0)))

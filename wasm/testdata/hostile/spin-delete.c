@@ -1,0 +1,8 @@
+// Deletes what is not there without end.
+// fails: not done
+// endless
+#include "hostile.h"
+
+static u64 attack(u32 at, u32 n) {
+	for (;;) host_delete("k", 1);
+}

@@ -1,0 +1,8 @@
+// Reads state that is not there without end.
+// fails: not done
+// endless
+#include "hostile.h"
+
+static u64 attack(u32 at, u32 n) {
+	for (;;) host_get("k", 1, output, 16);
+}

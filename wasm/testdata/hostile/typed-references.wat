@@ -1,0 +1,13 @@
+;; Calls by a typed reference.
+;; refused:
+(module
+  (type $v (func))
+  (memory (export "memory") 32 96)
+  (func (export "runnel_abi_v1"))
+  (func (export "runnel_alloc") (param i32) (result i32) (i32.const 1048576))
+  (func (export "runnel_init") (param i32 i32) (result i32) (i32.const 0))
+  (elem declare func $f)
+  (func $f)
+  (func (export "runnel_process") (param i32 i32) (result i64)
+    (ref.func $f) (call_ref)
+    (i64.const 0)))

@@ -1,0 +1,10 @@
+;; Imports what WASI does not have.
+;; refused: WASI preview 1 does not have
+(module
+  (import "wasi_snapshot_preview1" "fd_open_anything" (func))
+  (memory (export "memory") 32 96)
+  (func (export "runnel_abi_v1"))
+  (func (export "runnel_alloc") (param i32) (result i32) (i32.const 1048576))
+  (func (export "runnel_init") (param i32 i32) (result i32) (i32.const 0))
+  (func (export "runnel_process") (param i32 i32) (result i64)
+    (i64.const 0)))
