@@ -71,7 +71,7 @@ impl<'a> Config<'a> {
                 cut -= 1;
             }
             let dots = if cut < raw.len() { "…" } else { "" };
-            let (short, _) = raw.split_at(cut);
+            let short = raw.get(..cut).unwrap_or(raw);
             self.problem(concat(&[self.at, key, " is ", short, dots, ", not ", want]));
         }
         value
