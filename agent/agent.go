@@ -167,7 +167,7 @@ func (a *Agent) open(c *Config) error {
 	}
 	a.store = store
 	a.runtime, err = wasm.NewRuntime(a.hard, wasm.RuntimeOptions{
-		CacheDir: filepath.Join(c.DataDir, cacheDir), Log: a.options.Log.With().Str("part", "wasm").Logger(), Metrics: a.metrics,
+		CacheDir: filepath.Join(c.DataDir, cacheDir), Engine: c.Engine, Log: a.options.Log.With().Str("part", "wasm").Logger(), Metrics: a.metrics,
 	})
 	return err
 }

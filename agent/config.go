@@ -28,6 +28,7 @@ type Config struct {
 	DataDir     string        // absolute, or relative to the working directory
 	MaxSize     int64         // bytes of all streams together
 	CommitEvery time.Duration // 0: by load
+	Engine      wasm.Engine   // that runs modules
 	API         APIConfig
 	Inputs      []InputConfig    // in file order, as all of these
 	Modules     []ModuleConfig   //

@@ -9,6 +9,7 @@ import (
 
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/storage"
+	"github.com/runnel-log/runnel/wasm"
 )
 
 // The defaults that no part of the file states; sample.yaml shows them.
@@ -50,6 +51,7 @@ type agentSection struct {
 	DataDir     string       `yaml:"data_dir"`
 	MaxSize     config.Bytes `yaml:"max_size"`
 	CommitEvery string       `yaml:"commit_every"`
+	Engine      string       `yaml:"engine" oneof:"auto compiler interpreter"`
 }
 
 // loader is a configuration while it is being read.
@@ -70,7 +72,7 @@ func load(name string, root *config.Node, ps config.Problems, kinds Kinds) (*Con
 	if len(root.Keys()) == 0 && len(ps) == 0 && root.Kind() == config.Map {
 		root.At(&l.problems).Problemf("is empty; write at least one input")
 	}
-	f := file{Agent: agentSection{Name: hostname(), DataDir: defaultData, MaxSize: defaultMaxSize, CommitEvery: "auto"},
+	f := file{Agent: agentSection{Name: hostname(), DataDir: defaultData, MaxSize: defaultMaxSize, CommitEvery: "auto", Engine: "auto"},
 		API: APIConfig{Listen: defaultAPI}}
 	config.Decode(root, &f, &l.problems)
 	at := root.At(&l.problems)
@@ -110,6 +112,9 @@ func (l *loader) agent(s agentSection, at *config.At) {
 	}
 	if s.MaxSize < 64<<20 {
 		at.Key("max_size").Problemf("%s is too little to keep streams in; write at least 64MiB", s.MaxSize)
+	}
+	if engine, err := wasm.ParseEngine(s.Engine); err == nil { // another word has been reported
+		c.Engine = engine
 	}
 	if s.CommitEvery == "auto" {
 		return

@@ -19,7 +19,7 @@ func (c *Config) Effective(w io.Writer) error {
 		commit = config.FormatDuration(c.CommitEvery)
 	}
 	p.printf("agent:\n")
-	p.format(2, agentSection{Name: c.Name, DataDir: c.DataDir, MaxSize: config.Bytes(c.MaxSize), CommitEvery: commit})
+	p.format(2, agentSection{Name: c.Name, DataDir: c.DataDir, MaxSize: config.Bytes(c.MaxSize), CommitEvery: commit, Engine: c.Engine.String()})
 	p.printf("api:\n")
 	p.format(2, c.API)
 	p.section("inputs", len(c.Inputs))

@@ -130,6 +130,7 @@ func (a *Agent) unchangeable(c *Config) error {
 	quoted("agent.name", running.Name, c.Name)
 	refuse("agent.max_size", config.Bytes(running.MaxSize), config.Bytes(c.MaxSize))
 	refuse("agent.commit_every", every(running.CommitEvery), every(c.CommitEvery))
+	quoted("agent.engine", running.Engine.String(), c.Engine.String())
 	quoted("api.listen", running.API.Listen, c.API.Listen)
 	refuse("api.open", running.API.Open, c.API.Open)
 	if running.API.Token != c.API.Token || !reflect.DeepEqual(running.API.TLS, c.API.TLS) {
