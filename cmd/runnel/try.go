@@ -112,6 +112,7 @@ type trial struct {
 	Records []json.RawMessage `json:"records"`
 	Dropped map[string]int    `json:"dropped,omitempty"`
 	Dead    []json.RawMessage `json:"dead,omitempty"`
+	Held    int               `json:"held,omitempty"`
 	Failed  string            `json:"failed,omitempty"`
 	text    []string
 }
@@ -119,7 +120,7 @@ type trial struct {
 func (p *trialPrinter) begin(line int) { p.line, p.steps = line, nil }
 
 func (p *trialPrinter) step(t agent.Trial) {
-	s := trial{Step: t.Step, Dropped: t.Dropped, Failed: t.Failed, Records: []json.RawMessage{}}
+	s := trial{Step: t.Step, Dropped: t.Dropped, Held: t.Held, Failed: t.Failed, Records: []json.RawMessage{}}
 	s.Records, s.text = p.render(t.Records)
 	s.Dead, _ = p.render(t.Dead)
 	p.steps = append(p.steps, s)
@@ -157,7 +158,7 @@ func (p *trialPrinter) end() error {
 			name = "in"
 		}
 		switch {
-		case i > 0 && slices.Equal(s.text, p.steps[i-1].text) && len(s.Dropped) == 0 && s.Failed == "":
+		case i > 0 && slices.Equal(s.text, p.steps[i-1].text) && len(s.Dropped) == 0 && s.Held == 0 && s.Failed == "":
 			fmt.Fprintf(p.g.Stdout, "  %s\n      unchanged\n", name)
 			continue
 		default:
@@ -168,6 +169,9 @@ func (p *trialPrinter) end() error {
 		}
 		for reason, n := range s.Dropped {
 			fmt.Fprintf(p.g.Stdout, "      dropped %d: %s\n", n, reason)
+		}
+		if s.Held > 0 {
+			fmt.Fprintf(p.g.Stdout, "      held %d, to go on with a later record or a tick\n", s.Held)
 		}
 		if len(s.Dead) > 0 {
 			fmt.Fprintf(p.g.Stdout, "      %d to the dead letters\n", len(s.Dead))
