@@ -12,7 +12,7 @@ FUZZTIME ?= 10m
 # The modules that the binary carries, built from examples/modules by the same Go.
 BUNDLED := cmd/runnel/bundled/classify.wasm
 
-.PHONY: help run build guests test check lint bench bench-compare fuzz package clean deps
+.PHONY: help run build guests test soak check lint bench bench-compare fuzz package clean deps
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,9 @@ test: deps build ## every test: vet, staticcheck, unit and race, every guest and
 	$(GO) test -timeout 15m ./...
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(RACE)
 	$(GO) test -tags integration -timeout 20m -count 1 $(INTEGRATION)
+
+soak: deps build ## the long forms of the tests: hours
+	$(GO) test -tags soak -timeout 6h -count 1 ./wasm/... ./agent/... ./storage/...
 
 # The rooms in which goroutines meet.
 RACE := ./agent/... ./storage/... ./forwarders/... ./wasm/... ./internal/listen/... ./internal/tlsconf/... ./cmd/...

@@ -40,6 +40,24 @@ func sample(tb testing.TB, n int) *record.Batch {
 	return b
 }
 
+// quarterDebug is sample with every fourth record a debug one.
+func quarterDebug(tb testing.TB, n int) *record.Batch {
+	tb.Helper()
+	in, out := sample(tb, n), record.NewBatch()
+	var r record.Record
+	for i := range n {
+		in.At(i).Decode(&r)
+		if i%4 == 1 {
+			r.Severity = 7
+		}
+		if err := out.Append(&r); err != nil {
+			tb.Fatal(err)
+		}
+	}
+	in.Release()
+	return out
+}
+
 func load(tb testing.TB, o Options) *Module {
 	tb.Helper()
 	return loadIn(tb, o, nil)
@@ -69,8 +87,10 @@ func loadIn(tb testing.TB, o Options, set *metrics.Set) *Module {
 
 // BenchmarkProcess is the host's and the guest's work over a batch of 256, in
 // ns a record. It says nothing of parsing, storing or forwarding. keep-all is a
-// guest that does nothing: the host's share. native is what classify does,
-// written against package record, for comparison in the same run.
+// guest that does nothing: the host's share. keepdrop drops debug records, a
+// quarter of them; route reads three fields, adds one and routes. native rows are
+// the same work and classify's, written against package record, for comparison in
+// the same run.
 //
 //	go test -run '^$' -bench BenchmarkProcess -count 6 ./wasm
 func BenchmarkProcess(b *testing.B) {
@@ -101,6 +121,9 @@ func BenchmarkProcess(b *testing.B) {
 			c.options.Time, c.options.KnownStream = time.Second, known
 			m := load(b, c.options)
 			in := sample(b, 256)
+			if strings.HasSuffix(c.name, "keepdrop") {
+				in = quarterDebug(b, 256)
+			}
 			var out Outcome
 			b.SetBytes(int64(in.Size()))
 			b.ReportAllocs()
@@ -114,18 +137,50 @@ func BenchmarkProcess(b *testing.B) {
 			cpu(256)
 		})
 	}
-	b.Run("native", func(b *testing.B) {
-		in := sample(b, 256)
-		b.SetBytes(int64(in.Size()))
-		b.ReportAllocs()
-		cpu := cpuMeter(b)
-		for b.Loop() {
-			out := record.NewBatch()
-			native(in, out)
-			out.Release()
+	for _, c := range []struct {
+		name string
+		in   *record.Batch
+		work func(in, out *record.Batch)
+	}{{"native/keepdrop", quarterDebug(b, 256), nativeKeepDrop}, {"native/route", sample(b, 256), nativeRoute}, {"native/classify", sample(b, 256), native}} {
+		b.Run(c.name, func(b *testing.B) {
+			b.SetBytes(int64(c.in.Size()))
+			b.ReportAllocs()
+			cpu := cpuMeter(b)
+			for b.Loop() {
+				out := record.NewBatch()
+				c.work(c.in, out)
+				out.Release()
+			}
+			cpu(256)
+		})
+	}
+}
+
+// nativeKeepDrop is what the guests' keepdrop does.
+func nativeKeepDrop(in, out *record.Batch) {
+	kept := 0
+	for i := range in.Len() {
+		if in.At(i).Severity() == 7 {
+			out.AppendBatch(in, kept, i)
+			kept = i + 1
 		}
-		cpu(256)
-	})
+	}
+	out.AppendBatch(in, kept, in.Len())
+}
+
+// nativeRoute is what the guests' route does.
+func nativeRoute(in, out *record.Batch) {
+	attr := append(append([]byte{byte(record.String), 0, 5, 0, 3, 0, 0, 0}, "class"...), "web"...)
+	for i := range in.Len() {
+		v := in.At(i)
+		var stream []byte
+		if v.Severity() <= 3 && len(v.App())+len(v.Host())+len(v.Message()) > 0 {
+			stream = []byte("errors")
+		}
+		if err := out.AppendExtended(v, stream, attr, 1); err != nil {
+			panic(err)
+		}
+	}
 }
 
 // native is the example module's work without a guest.

@@ -3,8 +3,11 @@
 package wasm
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -55,4 +58,54 @@ func TestGreatestModulesCompile(t *testing.T) {
 // TestCompilerAndInterpreterGiveTheSameBytes.
 func TestEnginesAgreeOnAMillionRecords(t *testing.T) {
 	agree(t, filepath.Join("..", "testdata"), 1_000_000)
+}
+
+// TestADayOfTrafficGrowsNothing gives each SDK's guest 10^8 records, as many as a
+// busy host makes in a day: neither its memory nor the process grows.
+func TestADayOfTrafficGrowsNothing(t *testing.T) {
+	resident := func() (bytes int64) {
+		runtime.GC()
+		debug.FreeOSMemory()
+		statm, err := os.ReadFile("/proc/self/statm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var size, pages int64
+		if _, err := fmt.Sscan(string(statm), &size, &pages); err != nil {
+			t.Fatal(err)
+		}
+		return pages * int64(os.Getpagesize())
+	}
+	files := map[string]string{"go": guest(t, "../guest-sdk/go/bench")}
+	for _, language := range []string{"c", "rust", "assemblyscript"} {
+		files[language] = filepath.Join("..", "guest-sdk", language, "dist", "bench.wasm")
+	}
+	const day, warm = 100_000_000, 1_000_000
+	for language, file := range files {
+		for _, do := range []string{"keepdrop", "route"} {
+			m := load(t, Options{File: file, Config: []byte(`{"do":"` + do + `"}`), KnownStream: known})
+			in := quarterDebug(t, 256)
+			var out Outcome
+			pass := func(records int) {
+				for n := 0; n < records; n += in.Len() {
+					if err := m.Process(t.Context(), in, &out); err != nil || out.Failed > 0 {
+						t.Fatal(err, out.LastError)
+					}
+					out.release(in)
+				}
+			}
+			pass(warm)
+			memory, rss := m.MemoryInUse(), resident()
+			begun := time.Now()
+			pass(day)
+			t.Logf("%s/%s: %v; linear memory %d before and %d after, resident %d and %d MiB", language, do,
+				time.Since(begun).Round(time.Second), memory, m.MemoryInUse(), rss>>20, resident()>>20)
+			if m.MemoryInUse() != memory {
+				t.Errorf("%s/%s: the guest's memory grew from %d to %d", language, do, memory, m.MemoryInUse())
+			}
+			if grown := resident() - rss; grown > 8<<20 {
+				t.Errorf("%s/%s: the process grew by %d bytes", language, do, grown)
+			}
+		}
+	}
 }
