@@ -20,6 +20,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 
+	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/agent/query"
 	"github.com/runnel-log/runnel/internal/listen"
 	"github.com/runnel-log/runnel/storage"
@@ -71,7 +72,8 @@ type Agent struct {
 	// Counters that outlive a reload, by name; guarded by mu.
 	pipelineCounts map[string]*pipelineCounts
 	deliveryCounts map[string]*deliveryCounts
-	states         map[string]*states // of pipelines, by name; the same
+	states         map[string]*states        // of pipelines, by name; the same
+	memories       map[string]*inputs.Memory // of inputs, by the beginning of their marks' keys; the same
 	rates          rates
 
 	wg sync.WaitGroup // inputs and deliveries
@@ -90,7 +92,7 @@ func New(o Options) *Agent {
 		modules: make(map[string]*module), pipelines: make(map[string]*pipeline),
 		inputs: make(map[string]*running), deliveries: make(map[string]*delivering),
 		pipelineCounts: make(map[string]*pipelineCounts), deliveryCounts: make(map[string]*deliveryCounts),
-		states: make(map[string]*states),
+		states: make(map[string]*states), memories: make(map[string]*inputs.Memory),
 	}
 }
 
@@ -131,7 +133,7 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 		return err
 	}
 	a.adopt(build)
-	if err := a.release(ctx, build); err != nil {
+	if err := errors.Join(a.release(ctx, build), a.forgetMarks(ctx, config)); err != nil {
 		a.events.heldBack(err)
 	}
 	url := apiURL(config, listener)

@@ -103,7 +103,7 @@ func ledgerOf(t *testing.T, r *rand.Rand, modules map[string]*wasm.Module) {
 				t.Fatal(err)
 			}
 		}
-		receipt, err := p.emit(t.Context(), store, randomBatch(t, r), true)
+		receipt, err := p.emit(t.Context(), store, randomBatch(t, r), extra{hurry: true})
 		if err == nil {
 			err = receipt.Wait(t.Context())
 		}

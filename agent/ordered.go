@@ -102,8 +102,8 @@ func (p *pipeline) undo() {
 
 // stage stores a turn's output together with what the modules keep of it, in one
 // transaction, and ends the turn: both will be there after a crash, or neither.
-func (p *pipeline) stage(ctx context.Context, store *storage.Store, batches []storage.StreamBatch, hurry bool, t *tally) (inputs.Receipt, error) {
-	changes, kept := p.changes(), recordsIn(batches)
+func (p *pipeline) stage(ctx context.Context, store *storage.Store, batches []storage.StreamBatch, x extra, t *tally) (inputs.Receipt, error) {
+	changes, kept := append(p.changes(), x.marks...), recordsIn(batches)
 	settle := func() {
 		p.counts.add(t, kept)
 		p.settle()
@@ -112,12 +112,12 @@ func (p *pipeline) stage(ctx context.Context, store *storage.Store, batches []st
 		settle()
 		return nothingToStore{}, nil
 	}
-	receipt, err := store.Append(ctx, storage.Unit{Batches: batches, State: changes, Hurry: hurry, Staged: settle})
+	receipt, err := store.Append(ctx, storage.Unit{Batches: batches, State: changes, Hurry: x.hurry, Staged: settle})
 	if err != nil {
 		p.undo()
 		return nil, err
 	}
-	if kept == 0 && !hurry {
+	if kept == 0 && !x.hurry {
 		// Nothing of it is in memory but a few changes: a sender that asks for no
 		// acknowledgement need not be held back until they are on disk.
 		return nothingToStore{}, nil
@@ -159,7 +159,7 @@ func (p *pipeline) speak(ctx context.Context, store *storage.Store, ask func(l p
 			return err
 		}
 	}
-	_, err := p.stage(ctx, store, p.sort(out, &t), false, &t)
+	_, err := p.stage(ctx, store, p.sort(out, &t), extra{}, &t)
 	return err
 }
 
@@ -230,7 +230,7 @@ func (a *Agent) release(ctx context.Context, b *build) error {
 	a.store.State("", func(key string, _ []byte) {
 		pipeline, rest, _ := strings.Cut(key, "\x00")
 		module, _, ok := strings.Cut(rest, "\x00")
-		if ok && !b.names(pipeline, module) {
+		if ok && pipeline != markOwner && !b.names(pipeline, module) {
 			if owners[pipeline] == nil {
 				owners[pipeline] = make(map[string]bool)
 			}

@@ -156,6 +156,32 @@ func (p *pipeline) apply(ctx context.Context, steps []step, b *record.Batch, t *
 	return b, nil
 }
 
+// applyAll is apply for a batch of any size: a guest's memory and time are
+// meant for batches that are not far beyond full, so a larger one is cut.
+func (p *pipeline) applyAll(ctx context.Context, steps []step, b *record.Batch, t *tally) (*record.Batch, error) {
+	if len(steps) == 0 || b.Len() == 1 || (b.Len() <= 2*record.BatchRecords && b.Size() <= 2*record.BatchBytes) {
+		return p.apply(ctx, steps, b, t)
+	}
+	defer b.Release()
+	var out *record.Batch
+	for from := 0; from < b.Len(); {
+		piece := record.NewBatch()
+		for from < b.Len() && !piece.Full() {
+			piece.AppendView(b.At(from))
+			from++
+		}
+		piece, err := p.apply(ctx, steps, piece, t)
+		if err != nil {
+			if out != nil {
+				out.Release()
+			}
+			return nil, err
+		}
+		out = join(out, piece)
+	}
+	return out, nil
+}
+
 // sort returns one batch a stream, in the order the streams first appear. It
 // takes b over, which may be nil.
 func (p *pipeline) sort(b *record.Batch, t *tally) []storage.StreamBatch {
@@ -236,8 +262,14 @@ func (p *pipeline) end() {
 	}
 }
 
+// extra is what goes with a batch of an input into the store.
+type extra struct {
+	marks []storage.Change // the input's, to be committed whatever becomes of the records
+	hurry bool             // its sender waits for the receipt
+}
+
 // emit is what an input's Emit does: through the steps, into the store.
-func (p *pipeline) emit(ctx context.Context, store *storage.Store, b *record.Batch, hurry bool) (inputs.Receipt, error) {
+func (p *pipeline) emit(ctx context.Context, store *storage.Store, b *record.Batch, x extra) (inputs.Receipt, error) {
 	p.using.RLock()
 	defer p.using.RUnlock()
 	if p.closed {
@@ -245,7 +277,7 @@ func (p *pipeline) emit(ctx context.Context, store *storage.Store, b *record.Bat
 	}
 	n := b.Len()
 	p.counts.received.Add(n)
-	receipt, err := p.process(ctx, store, b, hurry)
+	receipt, err := p.process(ctx, store, b, x)
 	if err == nil {
 		return receipt, nil
 	}
@@ -258,27 +290,27 @@ func (p *pipeline) emit(ctx context.Context, store *storage.Store, b *record.Bat
 
 // process takes b through the steps and stages what is left. After an error it is
 // as if b had never been there.
-func (p *pipeline) process(ctx context.Context, store *storage.Store, b *record.Batch, hurry bool) (_ inputs.Receipt, err error) {
+func (p *pipeline) process(ctx context.Context, store *storage.Store, b *record.Batch, x extra) (_ inputs.Receipt, err error) {
 	t := tally{stream: p.stream}
 	ordered := p.ordered()
-	if b, err = p.apply(ctx, p.steps[:ordered], b, &t); err != nil {
+	if b, err = p.applyAll(ctx, p.steps[:ordered], b, &t); err != nil {
 		t.release()
 		return nil, err
 	}
 	if ordered < len(p.steps) {
 		p.states.turn.Lock()
-		if b, err = p.apply(ctx, p.steps[ordered:], b, &t); err != nil {
+		if b, err = p.applyAll(ctx, p.steps[ordered:], b, &t); err != nil {
 			t.release()
 			p.undo()
 			return nil, err
 		}
-		return p.stage(ctx, store, p.sort(b, &t), hurry, &t)
+		return p.stage(ctx, store, p.sort(b, &t), x, &t)
 	}
 	batches := p.sort(b, &t)
 	kept := recordsIn(batches)
 	var receipt inputs.Receipt = nothingToStore{}
-	if kept > 0 {
-		if receipt, err = store.Append(ctx, storage.Unit{Batches: batches, Hurry: hurry}); err != nil {
+	if kept > 0 || len(x.marks) > 0 {
+		if receipt, err = store.Append(ctx, storage.Unit{Batches: batches, State: x.marks, Hurry: x.hurry}); err != nil {
 			return nil, err
 		}
 	}
@@ -318,14 +350,14 @@ func (r *routes) known(stream string, c *Config) bool {
 }
 
 // emit takes a batch of the named input through its pipeline of the moment.
-func (r *routes) emit(ctx context.Context, store *storage.Store, input string, b *record.Batch, hurry bool) (inputs.Receipt, error) {
+func (r *routes) emit(ctx context.Context, store *storage.Store, input string, b *record.Batch, x extra) (inputs.Receipt, error) {
 	for {
 		table := r.table.Load()
 		p := table.byInput[input]
 		if p == nil {
 			p = table.fallback
 		}
-		receipt, err := p.emit(ctx, store, b, hurry)
+		receipt, err := p.emit(ctx, store, b, x)
 		if !errors.Is(err, errClosed) { // a reload swaps the table before it closes a pipeline
 			return receipt, err
 		}

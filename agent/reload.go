@@ -494,13 +494,14 @@ func (a *Agent) input(name string) *running {
 }
 
 func (a *Agent) inputSetup(c *Config, ic InputConfig) inputs.Setup {
+	keys := markKeys(ic)
 	return inputs.Setup{
-		Name: ic.Name, Agent: c.Name, Sockets: a.sockets, Metrics: a.metrics,
+		Name: ic.Name, Agent: c.Name, Sockets: a.sockets, Metrics: a.metrics, Memory: a.memory(keys), Marks: a.marks(keys),
 		Log: a.options.Log.With().Str("part", ic.Name).Str("kind", ic.Kind.Name).Logger(),
 		// The batch is taken even while the input is being stopped: only the
 		// stop's own deadline ends that.
-		Emit: func(_ context.Context, b *record.Batch) (inputs.Receipt, error) {
-			return a.routes.emit(a.hard, a.store, ic.Name, b, ic.Kind.Acks)
+		Emit: func(_ context.Context, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
+			return a.routes.emit(a.hard, a.store, ic.Name, b, extra{marks: changesOf(keys, marks), hurry: ic.Kind.Acks})
 		},
 	}
 }

@@ -6,6 +6,7 @@ package inputs
 
 import (
 	"context"
+	"sync"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
@@ -41,9 +42,36 @@ type Listener struct {
 
 // Emit takes a batch over: the caller must not touch it again, whatever is
 // returned. It blocks only while too many bytes are in flight. An error means
-// that the batch was not taken (ctx ended, or the store has failed).
+// that the batch was not taken (ctx ended, the store is full or has failed).
 // Batches emitted one after another keep their order into each stream.
-type Emit func(ctx context.Context, b *record.Batch) (Receipt, error)
+//
+// A batch may be of any size and is one transaction: all of its records and
+// the marks are on disk when the receipt says so, or none is. The marks are
+// also committed where the pipeline drops every record. They are copied.
+type Emit func(ctx context.Context, b *record.Batch, marks ...Mark) (Receipt, error)
+
+// Mark is what an input wants to know again after a crash if, and only if, the
+// records of the same Emit are there: that a request was answered, for one. It is
+// absolute; a nil Value removes the key. Keys are the input's own: no other
+// name or kind of input sees them.
+type Mark struct {
+	Key   string
+	Value []byte
+}
+
+// Memory is what the inputs of one name and kind share in this process: the
+// one that a reload retires, and the one that takes its place. The zero value is
+// empty.
+type Memory struct {
+	once  sync.Once
+	value any
+}
+
+// Of returns what the first caller's make returned.
+func (m *Memory) Of(make func() any) any {
+	m.once.Do(func() { m.value = make() })
+	return m.value
+}
 
 // Receipt tells when the fate of an emitted batch is known.
 type Receipt interface {
@@ -58,9 +86,11 @@ type Setup struct {
 	Name    string // the input's name in the config
 	Agent   string // the agent's name
 	Emit    Emit
-	Sockets *listen.Sockets // shared by all inputs; outlives a reload
-	Log     zerolog.Logger  // carries part and kind
-	Metrics *metrics.Set    // where the input registers its counters; labels input=Name
+	Memory  *Memory
+	Marks   func(f func(key string, value []byte)) // calls f with every mark that is there, in order of keys; value is borrowed
+	Sockets *listen.Sockets                        // shared by all inputs; outlives a reload
+	Log     zerolog.Logger                         // carries part and kind
+	Metrics *metrics.Set                           // where the input registers its counters; labels input=Name
 }
 
 // Kind is one kind of input, as cmd/runnel/parts.go lists it.

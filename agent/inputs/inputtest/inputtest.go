@@ -33,6 +33,7 @@ type Running struct {
 	Sink    *Sink
 	Metrics *metrics.Set
 	Sockets *listen.Sockets
+	Memory  *inputs.Memory
 	cancel  context.CancelFunc
 	done    chan error
 	stopped bool
@@ -43,6 +44,7 @@ type Setup struct {
 	Sockets *listen.Sockets      // nil: new ones, closed at the test's end
 	Metrics *metrics.Set         // nil: a new set
 	Sink    *Sink                // nil: a new one
+	Memory  *inputs.Memory       // nil: a new one
 	Log     zerolog.Logger       // zero: nothing is logged
 	Options func(config.Options) // changes what cannot be written in a config, such as the clock
 }
@@ -89,12 +91,16 @@ func Start(t testing.TB, kind inputs.Kind, dir, text string, s Setup) *Running {
 	if s.Sink == nil {
 		s.Sink = NewSink()
 	}
-	in, err := kind.New(o, inputs.Setup{Name: "in", Agent: Agent, Emit: s.Sink.Emit, Sockets: s.Sockets, Log: s.Log, Metrics: s.Metrics})
+	if s.Memory == nil {
+		s.Memory = new(inputs.Memory)
+	}
+	in, err := kind.New(o, inputs.Setup{Name: "in", Agent: Agent, Emit: s.Sink.Emit, Memory: s.Memory, Marks: s.Sink.Marks,
+		Sockets: s.Sockets, Log: s.Log, Metrics: s.Metrics})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Running{Input: in, Sink: s.Sink, Metrics: s.Metrics, Sockets: s.Sockets, cancel: cancel, done: make(chan error, 1)}
+	r := &Running{Input: in, Sink: s.Sink, Metrics: s.Metrics, Sockets: s.Sockets, Memory: s.Memory, cancel: cancel, done: make(chan error, 1)}
 	go func() { r.done <- in.Run(ctx) }()
 	t.Cleanup(func() { r.Stop(t) })
 	return r
@@ -150,7 +156,7 @@ func Run(t *testing.T, kind inputs.Kind, addresses ...string) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { runCase(t, kind, file) })
 	}
-	t.Run("lifecycle", func(t *testing.T) { lifecycle(t, kind, addresses) })
+	Lifecycle(t, kind, SayLine, addresses...)
 }
 
 // Dir returns a directory with a server's certificate and its authority, and

@@ -3,6 +3,7 @@ package inputtest
 import (
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +26,22 @@ func section(addresses []string) string {
 	return text
 }
 
-func lifecycle(t *testing.T, kind inputs.Kind, addresses []string) {
+// Say sends one record with that message over a connection that may have said
+// others, and reads what the input answers, if it does.
+type Say func(t testing.TB, c net.Conn, message string) error
+
+// SayLine says a line of syslog, which nobody answers.
+func SayLine(_ testing.TB, c net.Conn, message string) error {
+	_, err := c.Write([]byte("<13>1 - - - - - - " + message + "\n"))
+	return err
+}
+
+// Lifecycle runs the lifecycle cases of Run for a kind that say can speak to.
+func Lifecycle(t *testing.T, kind inputs.Kind, say Say, addresses ...string) {
+	t.Run("lifecycle", func(t *testing.T) { lifecycle(t, kind, say, addresses) })
+}
+
+func lifecycle(t *testing.T, kind inputs.Kind, say Say, addresses []string) {
 	dir, text := Dir(t, section(addresses))
 	t.Run("stops without work to do", func(t *testing.T) {
 		r := Start(t, kind, dir, text, Setup{})
@@ -38,7 +54,7 @@ func lifecycle(t *testing.T, kind inputs.Kind, addresses []string) {
 	t.Run("an ended context only gives the sockets back", func(t *testing.T) {
 		sockets := listen.NewSockets()
 		defer sockets.Close()
-		in, err := kind.New(Options(t, kind, dir, text), inputs.Setup{Name: "in", Emit: NewSink().Emit, Sockets: sockets, Metrics: metrics.NewSet()})
+		in, err := kind.New(Options(t, kind, dir, text), setup(sockets))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -68,24 +84,29 @@ func lifecycle(t *testing.T, kind inputs.Kind, addresses []string) {
 		for i := range addresses {
 			other := listen.NewSockets()
 			o := Options(t, kind, dir, section([]string{r.URL(i)}))
-			_, err := kind.New(o, inputs.Setup{Name: "in", Emit: NewSink().Emit, Sockets: other, Metrics: metrics.NewSet()})
+			_, err := kind.New(o, setup(other))
 			if err == nil || !strings.Contains(err.Error(), "address already in use; ") || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s: got %v, want one line with \"address already in use; \"", r.URL(i), err)
 			}
 			other.Close()
 		}
 	})
-	t.Run("retire serves open connections and ends with them", func(t *testing.T) { retire(t, kind, dir, text, addresses) })
+	t.Run("retire serves open connections and ends with them", func(t *testing.T) { retire(t, kind, say, dir, text, addresses) })
 	t.Run("a failing pipeline does not end the input", func(t *testing.T) {
 		r := Start(t, kind, dir, text, Setup{})
 		r.Sink.Refuse(errors.New("the store has failed"))
-		c := Dial(t, r.URL(0), dir)
-		c.Write([]byte("<13>1 - - - - - - lost\n"))
+		say(t, Dial(t, r.URL(0), dir), "lost") //nolint:errcheck // the input may close the connection
 		r.Stop(t)
 	})
 }
 
-func retire(t *testing.T, kind inputs.Kind, dir, text string, addresses []string) {
+// setup is what an input needs that is not to run.
+func setup(sockets *listen.Sockets) inputs.Setup {
+	sink := NewSink()
+	return inputs.Setup{Name: "in", Emit: sink.Emit, Memory: new(inputs.Memory), Marks: sink.Marks, Sockets: sockets, Metrics: metrics.NewSet()}
+}
+
+func retire(t *testing.T, kind inputs.Kind, say Say, dir, text string, addresses []string) {
 	r := Start(t, kind, dir, text, Setup{})
 	first := -1
 	for i, url := range addresses {
@@ -100,22 +121,21 @@ func retire(t *testing.T, kind inputs.Kind, dir, text string, addresses []string
 		return
 	}
 	c := Dial(t, r.URL(first), dir)
-	const line = "<13>1 - - - - - - kept\n"
-	if _, err := c.Write([]byte(line)); err != nil {
+	if err := say(t, c, "kept"); err != nil {
 		t.Fatal(err)
 	}
 	r.Sink.Wait(t, 1)
 	r.Input.Retire()
-	next := Start(t, kind, dir, text, Setup{Sockets: r.Sockets})
+	next := Start(t, kind, dir, text, Setup{Sockets: r.Sockets, Memory: r.Memory})
 	if got, want := next.URL(first), r.URL(first); got != want {
 		t.Errorf("the next input listens on %s, want %s", got, want)
 	}
-	if _, err := c.Write([]byte(line)); err != nil {
+	if err := say(t, c, "kept"); err != nil {
 		t.Fatalf("an open connection after Retire: %v", err)
 	}
 	r.Sink.Wait(t, 2)
 	d := Dial(t, next.URL(first), dir)
-	if _, err := d.Write([]byte(line)); err != nil {
+	if err := say(t, d, "kept"); err != nil {
 		t.Fatal(err)
 	}
 	next.Sink.Wait(t, 1)

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,6 +27,7 @@ type Sink struct {
 	refuse  error         // what Emit returns
 	forget  bool          // count only
 	count   int
+	marks   map[string][]byte
 }
 
 // NewSink returns an empty Sink.
@@ -69,11 +72,19 @@ func (r receipt) Wait(ctx context.Context) error {
 }
 
 // Emit is inputs.Emit.
-func (s *Sink) Emit(_ context.Context, b *record.Batch) (inputs.Receipt, error) {
+func (s *Sink) Emit(_ context.Context, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refuse != nil {
 		return nil, s.refuse
+	}
+	for _, m := range marks {
+		if s.marks == nil {
+			s.marks = make(map[string][]byte)
+		}
+		if s.marks[m.Key] = bytes.Clone(m.Value); m.Value == nil {
+			delete(s.marks, m.Key)
+		}
 	}
 	s.batches++
 	s.count += b.Len()
@@ -87,6 +98,16 @@ func (s *Sink) Emit(_ context.Context, b *record.Batch) (inputs.Receipt, error) 
 	close(s.changed)
 	s.changed = make(chan struct{})
 	return receipt{s.hold}, nil
+}
+
+// Marks is inputs.Setup's: it calls f with every mark, in order of keys.
+func (s *Sink) Marks(f func(key string, value []byte)) {
+	s.mu.Lock()
+	marks := maps.Clone(s.marks)
+	s.mu.Unlock()
+	for _, key := range slices.Sorted(maps.Keys(marks)) {
+		f(key, marks[key])
+	}
 }
 
 // Len returns how many records have come.
