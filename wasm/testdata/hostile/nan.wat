@@ -1,5 +1,7 @@
 ;; Gives the first record the bits of NaNs that it makes in many ways: each run must give the same ones.
+;; (Of two NaNs, which one goes on depends on the engine, and the sign of a new one on the processor: ABI §7.3.)
 ;; sound
+;; native
 (module
   (memory (export "memory") 32 96)
   (func (export "runnel_abi_v1"))
