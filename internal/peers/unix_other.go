@@ -1,0 +1,7 @@
+//go:build !linux
+
+package peers
+
+import "net"
+
+func unixPeer(net.Conn) string { return "unix" }
