@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/runnel-log/runnel/internal/syslog"
 	"github.com/runnel-log/runnel/record"
 )
 
@@ -29,25 +30,43 @@ func parseJSON(msg []byte, attrs *record.Attrs) bool {
 func (s parseStep) apply(_ context.Context, b *record.Batch, _ *tally) (*record.Batch, error) {
 	return edit(b, func(_ record.View, r *record.Record) {
 		if s.parse(r.Message, &r.Attrs) && s.mapFields {
-			mapSeverity(r)
-			mapTime(r)
+			mapLine(r)
 		}
 	}), nil
 }
 
-// mapSeverity takes the severity the program itself stated: Docker's is only
-// the stream it wrote to.
-func mapSeverity(r *record.Record) {
-	for _, key := range [...]string{"level", "severity"} {
-		value, ok := r.Attrs.Get(key)
-		if !ok {
-			continue
-		}
-		if s, ok := severityOf(value); ok {
-			r.Severity = s
-			return
+// Where programs state their level and the time, most telling first.
+var (
+	levelKeys = [...]string{"level", "severity"}
+	timeKeys  = [...]string{"time", "ts", "timestamp", "@timestamp"}
+)
+
+// mapLine takes the severity and the time that the program itself stated:
+// Docker's severity is only the stream it wrote to, and the header's time is when
+// dockerd sent the line.
+func mapLine(r *record.Record) {
+	level, stamp := len(levelKeys), len(timeKeys) // the best found so far
+	for key, value := range r.Attrs.All() {
+		if i := keyAmong(levelKeys[:level], key); i >= 0 {
+			if s, ok := severityOf(value); ok {
+				r.Severity, level = s, i
+			}
+		} else if i := keyAmong(timeKeys[:stamp], key); i >= 0 {
+			if ns, ok := timeOf(value); ok {
+				r.Time, stamp = ns, i
+			}
 		}
 	}
+}
+
+// keyAmong returns which of the names key is, -1 if none.
+func keyAmong(names []string, key []byte) int {
+	for i, name := range names {
+		if name == string(key) {
+			return i
+		}
+	}
+	return -1
 }
 
 // severityOf reads a level as programs write it: a name, a syslog number, or
@@ -75,26 +94,14 @@ func severityOf(value record.Value) (record.Severity, bool) {
 	return record.Absent, false
 }
 
-// mapTime takes the time the program itself stated: the header's is when
-// dockerd sent the line.
-func mapTime(r *record.Record) {
-	for _, key := range [...]string{"time", "ts", "timestamp", "@timestamp"} {
-		value, ok := r.Attrs.Get(key)
-		if !ok {
-			continue
-		}
-		if ns, ok := timeOf(value); ok {
-			r.Time = ns
-			return
-		}
-	}
-}
-
 // timeOf reads a time: RFC 3339, or seconds, milliseconds, microseconds or
 // nanoseconds since 1970, told apart by their size.
 func timeOf(value record.Value) (int64, bool) {
 	switch value.Kind {
 	case record.String:
+		if ns, ok := syslog.ParseTime(value.Data); ok {
+			return ns, true
+		}
 		t, err := time.Parse(time.RFC3339Nano, string(value.Data))
 		if err == nil && t.Year() > 1677 && t.Year() < 2262 {
 			return t.UnixNano(), true

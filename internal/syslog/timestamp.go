@@ -74,6 +74,15 @@ func (s *isoSecond) timestamp(b []byte, at int) (ns int64, end int, ok bool) {
 	return 0, 0, false
 }
 
+// ParseTime reads an RFC 3339 time with up to nine digits of fraction, in the form
+// RFC 5424 §6.2.3 has it: capital T and Z. false says that it is another text,
+// perhaps a time all the same.
+func ParseTime(b []byte) (ns int64, ok bool) {
+	var s isoSecond
+	ns, end, ok := s.timestamp(b, 0)
+	return ns, ok && end == len(b)
+}
+
 var powers = [10]int64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
 // zone reads "+07:00" and returns its seconds east of UTC.
