@@ -120,9 +120,9 @@ static void end(int64_t at, bool all, uint32_t most) {
 	if (left != known) set_known_keys(left);
 }
 
-// A call may emit 64 records for one index (ABI §4.2).
-static void tick(int64_t at) { end(at, false, 64); }
-static void flush(void) { end(0, true, 64); }
+// A tick or flush may emit 4096 records (ABI §4.7).
+static void tick(int64_t at) { end(at, false, 4096); }
+static void flush(void) { end(0, true, 4096); }
 
 RUNNEL_GUEST(configure, handle)
 RUNNEL_TICK(tick)
