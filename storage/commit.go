@@ -211,6 +211,7 @@ func (s *Store) write(g *group) error {
 		sequence++
 	}
 	err := seg.updateWith(func(tx *bbolt.Tx) error { return s.transact(tx, g, state) }, s.commitTx)
+	s.point("committed")
 	if err != nil {
 		if len(own) > 0 {
 			s.touched()
@@ -243,6 +244,7 @@ func (s *Store) transact(tx *bbolt.Tx, g *group, state [][]byte) error {
 			return err
 		}
 	}
+	s.point("commit")
 	return s.pad(log, g, state, sequence-1)
 }
 
@@ -359,6 +361,7 @@ func (s *Store) readySegment() error {
 		}
 		return fmt.Errorf("create segment: %w", err)
 	}
+	s.point("rotate")
 	s.mu.Lock()
 	old.sealed = true
 	if old.last >= old.base {

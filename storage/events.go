@@ -39,7 +39,26 @@ func (e events) segmentRewritten(path string, from int) {
 }
 
 func (e events) segmentDamaged(path string, err error) {
-	e.log.Error().Err(err).Str("segment", path).Msg("segment is damaged, set aside in quarantine")
+	e.log.Error().Err(err).Str("segment", path).Msg("segment is damaged, reading its pages one by one")
+}
+
+func (e events) segmentSalvaged(path string, entries, unsound int) {
+	e.log.Warn().Str("segment", path).Int("entries", entries).Int("unsound", unsound).
+		Msg("segment was salvaged entry by entry, the damaged file is kept in quarantine")
+}
+
+func (e events) salvageFailed(path string, err error) {
+	e.log.Error().Err(err).Str("file", path).Msg("damaged file could not be dealt with")
+}
+
+func (e events) recordsLost(g Gap) {
+	e.log.Error().Str("stream", g.Stream).Uint64("from", g.From).Uint64("to", g.To).Uint64("records", g.To-g.From).
+		Msg("records were lost to damage, a gap stands for them")
+}
+
+func (e events) stateBehind(path string, sequences []uint64) {
+	e.log.Error().Str("segment", path).Uints64("sequences", sequences).
+		Msg("newest entries are missing, what modules and forwarders keep may be older than the records")
 }
 
 func (e events) segmentPartlyDamaged(path string, entries int, err error) {

@@ -2,6 +2,8 @@ package storage
 
 import (
 	"encoding/binary"
+	"fmt"
+	"math"
 	"slices"
 	"sort"
 
@@ -153,6 +155,13 @@ func parseHead(b []byte) (h head) {
 type segmentIndex struct {
 	last    uint64 // the segment's highest sequence
 	streams map[string][]head
+
+	// Not known of a segment's own index.
+	states  []uint64 // sequences of the entries of state
+	count   int      // entries of any kind
+	damaged int      // of which the header is damaged
+	whole   bool     // bbolt could walk all of it
+	behind  []uint64 // a few of the sequences behind the checkpoint that should be there and are not
 }
 
 func (x *segmentIndex) encode() []byte {
@@ -210,34 +219,43 @@ func (g *segment) indexed() (x segmentIndex, ok bool) {
 	return x, ok && err == nil
 }
 
-// rebuild reads the index from the entries' headers, and gives every state
-// entry to f. Entries with a damaged header are counted and left out.
-func (g *segment) rebuild(f func(sequence uint64, h header, body []byte)) (x segmentIndex, damaged int, err error) {
+// rebuild reads the index from the entries' headers, up to the sequence end,
+// which is the next segment's. What bbolt cannot walk, or walks in a wrong order,
+// is an error, and the index then has what came before.
+func (g *segment) rebuild(end uint64) (x segmentIndex, err error) {
 	x = segmentIndex{last: g.base - 1, streams: map[string][]head{}}
 	var name string
 	err = g.scan(func(sequence uint64, entry []byte) error {
-		x.last = sequence
+		if sequence >= end {
+			return nil // of a commit whose outcome was unknown
+		}
+		if x.count > 0 && sequence <= x.last {
+			return fmt.Errorf("%w: sequence %d after %d", errDamaged, sequence, x.last)
+		}
 		h, err := parseHeader(entry, sequence)
-		if err != nil || sequence < g.base || sequence-g.base > 1<<32-1 {
-			damaged++
-			return nil
+		if err == nil && string(h.stream) != name {
+			name = string(h.stream)
 		}
-		switch h.kind {
-		case kindState:
-			if _, body, err := open(slices.Clone(entry), sequence); err == nil {
-				f(sequence, h, body)
-			} else {
-				damaged++
-			}
-		case kindRecords:
-			if string(h.stream) != name {
-				name = string(h.stream)
-			}
-			x.streams[name] = append(x.streams[name], h.head(g, len(entry)))
-		}
+		x.add(g, sequence, &h, name, len(entry), err)
 		return nil
 	})
-	return x, damaged, err
+	return x, err
+}
+
+// add takes one entry into the index.
+func (x *segmentIndex) add(g *segment, sequence uint64, h *header, stream string, size int, err error) {
+	x.count++
+	if err != nil || sequence < g.base || sequence-g.base > math.MaxUint32 {
+		x.damaged++
+		return
+	}
+	x.last = sequence
+	switch h.kind {
+	case kindState:
+		x.states = append(x.states, sequence)
+	case kindRecords:
+		x.streams[stream] = append(x.streams[stream], h.head(g, size))
+	}
 }
 
 // head is what the index keeps of the header of an entry of size bytes.

@@ -3,8 +3,6 @@ package storage
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,14 +34,11 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
-	for _, g := range s.segments {
-		// Before anyone is answered: what an earlier process left in the page
-		// cache is not on disk yet.
-		if err := g.sync(); err != nil && !g.sealed {
-			return fmt.Errorf("%s: %w", g.path, err)
-		}
+	s.syncSegments()
+	lost = s.replay() || lost
+	if s.look {
+		return nil
 	}
-	s.replay()
 	if forked = forked || lost; forked && !fresh {
 		s.identity.epoch++
 		s.events.epochBegun(s.identity.epoch)
@@ -67,7 +62,7 @@ func (s *Store) segmentNames() ([]string, error) {
 	for _, f := range files {
 		path := filepath.Join(s.dir.segments(), f.Name())
 		if strings.HasSuffix(f.Name(), temporary) {
-			_ = os.Remove(path)
+			s.removeFile(path)
 		} else if _, _, ok := parseSegmentName(f.Name()); ok {
 			names = append(names, path)
 		}
@@ -82,22 +77,31 @@ func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) 
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && segments {
 		forked = true
 	}
-	s.checkpoint, err = openCheckpoint(path)
+	if s.look && forked {
+		s.stateLost = true
+		return forked, nil
+	}
+	s.checkpoint, err = openCheckpoint(path, s.look)
 	if err == nil {
 		s.checkpointed, err = s.loadCheckpoint()
 	}
 	if errors.Is(err, errDamaged) {
 		s.events.checkpointDamaged(path, err)
 		s.checkpoint.close()
-		if err := s.dir.setAside(path); err != nil {
-			return true, err
-		}
 		clear(s.cursors)
 		s.kept.reset()
 		clear(s.streams)
-		s.checkpointed, forked = 0, true
-		s.checkpoint, err = openCheckpoint(path)
+		s.checkpointed, s.sum, forked = 0, 0, true
+		if s.stateLost = true; s.look {
+			s.checkpoint = &file{}
+			return forked, nil
+		}
+		if err := s.dir.setAside(path); err != nil {
+			return true, err
+		}
+		s.checkpoint, err = openCheckpoint(path, false)
 	}
+	s.stateLost = forked
 	if err != nil {
 		return forked, err
 	}
@@ -133,22 +137,16 @@ func (s *Store) openSegments(names []string) (lost bool, err error) {
 		newest := i == len(names)-1
 		base, generation, _ := parseSegmentName(path)
 		if by := s.superseding(base, generation); by != nil {
-			if by.base == base || by.end >= base {
-				_ = os.Remove(path)
-				continue
-			}
-		}
-		g, err := openSegment(path, s.options.SegmentSize, !newest)
-		if errors.Is(err, errDamaged) {
-			s.events.segmentDamaged(path, err)
-			s.metrics.damaged.Inc()
-			if err := s.dir.setAside(path); err != nil {
-				return lost, err
-			}
-			lost = lost || newest
+			s.removeFile(path)
 			continue
 		}
-		if err != nil {
+		g, err := openSegment(path, s.options.SegmentSize, !newest || s.look)
+		if errors.Is(err, errDamaged) {
+			if g = s.salvageFile(path, err); g == nil {
+				lost = true
+				continue
+			}
+		} else if err != nil {
 			return lost, err
 		}
 		s.supersede(g)
@@ -177,48 +175,11 @@ func (s *Store) supersede(by *segment) {
 	s.segments = slices.DeleteFunc(s.segments, func(g *segment) bool {
 		gone := g.generation < by.generation && by.base <= g.base && g.base <= by.end
 		if gone {
-			_ = g.unlink()
+			g.close()
+			s.removeFile(g.path)
 		}
 		return gone
 	})
-}
-
-// replay builds the index and applies the state behind the checkpoint. An
-// entry at or beyond the next segment's base does not count: the outcome of
-// its commit was unknown, and the next segment has it.
-func (s *Store) replay() {
-	for i, g := range s.segments {
-		end := uint64(math.MaxUint64)
-		if i+1 < len(s.segments) {
-			end = s.segments[i+1].base
-		}
-		x, ok := segmentIndex{}, false
-		if g.sealed {
-			x, ok = g.indexed()
-			ok = ok && x.last <= s.checkpointed
-		}
-		if !ok {
-			var damaged int
-			var err error
-			x, damaged, err = g.rebuild(func(sequence uint64, _ header, body []byte) {
-				if sequence > s.checkpointed && sequence < end {
-					_ = parseChanges(body, s.apply)
-				}
-			})
-			if damaged > 0 || err != nil {
-				s.metrics.damaged.Add(max(damaged, 1))
-				s.events.segmentPartlyDamaged(g.path, damaged, err)
-				g.sealed = true // nothing more goes into it
-			}
-		}
-		g.last = max(g.last, min(x.last, end-1))
-		s.adopt(g, &x, end)
-	}
-	for key, c := range s.cursors {
-		// A cursor beyond the end would wait for offsets that come a second time.
-		st := s.stream(key.stream)
-		st.next = max(st.next, c.next)
-	}
 }
 
 // adopt adds a segment's blocks to the index, except those that retention had
@@ -241,6 +202,26 @@ func (s *Store) adopt(g *segment, x *segmentIndex, end uint64) {
 	}
 }
 
+// resumable reports whether the newest segment may be written on: the last
+// process stopped well, so that no page holds a piece of a commit that never was;
+// and the file's list of free pages, which has no checksum, agrees with its tree.
+func (s *Store) resumable(g *segment) bool {
+	if g.sealed || g.end != 0 || g.last > s.checkpointed {
+		return false
+	}
+	var root uint64
+	err := g.view(func(tx *bbolt.Tx) error {
+		root = uint64(tx.Bucket(bucketLog).Root())
+		return nil
+	})
+	p, openErr := openPages(g.path)
+	if err != nil || openErr != nil {
+		return false
+	}
+	defer p.f.Close()
+	return root == 0 || p.accounted(root)
+}
+
 // openActive picks or makes the segment that the committer appends to.
 func (s *Store) openActive() error {
 	s.sequence = s.checkpointed + 1
@@ -248,7 +229,7 @@ func (s *Store) openActive() error {
 		s.sequence = max(s.sequence, g.last+1)
 	}
 	s.latest = s.arrival
-	if n := len(s.segments); n > 0 && !s.segments[n-1].sealed && s.segments[n-1].end == 0 {
+	if n := len(s.segments); n > 0 && s.resumable(s.segments[n-1]) {
 		s.active = s.segments[n-1]
 		return nil
 	}
@@ -263,6 +244,7 @@ func (s *Store) openActive() error {
 	if n := len(s.segments); n > 0 {
 		s.segments[n-1].sealed = true
 	}
+	s.point("rotate")
 	s.segments = append(s.segments, g)
 	s.active = g
 	return nil

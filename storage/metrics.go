@@ -41,6 +41,10 @@ func (m *meters) expired(stream string) *metrics.Counter {
 	return m.ofStream("runnel_stream_expired_total", stream)
 }
 
+func (m *meters) lost(stream string) *metrics.Counter {
+	return m.ofStream("runnel_stream_damaged_total", stream)
+}
+
 func (m *meters) dropped(stream string) *metrics.Counter {
 	return m.ofStream("runnel_stream_dropped_total", stream)
 }

@@ -61,6 +61,8 @@ type Options struct {
 	Log     zerolog.Logger
 	Metrics *metrics.Set     // nil: not published
 	Now     func() time.Time // for arrival times and ages; nil: time.Now
+
+	reached func(point string) // tests end the process there
 }
 
 // StreamBatch is records on their way into one stream.

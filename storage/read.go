@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ type Head struct {
 	Arrival                  int64  // in this store; never goes back within a stream
 	Bytes                    int    // on disk
 	RawBytes                 int    // as a batch
+	Damaged                  bool   // no block, but offsets that damage took; the times are those of its neighbours
 }
 
 // StreamInfo describes one stream.
@@ -44,41 +46,77 @@ type Cursor struct {
 // blocks is memory for entries that are read, checked and decoded.
 var blocks = sync.Pool{New: func() any { return new([]byte) }}
 
+// ErrDamaged: the records are not to be had any more, since their block is damaged.
+var ErrDamaged = errors.New("records are damaged")
+
 // Read fills b with the whole block that holds offset at, or the next one
 // after it when retention has taken it, and returns the offset of b's first
 // record. It returns io.EOF, and leaves b alone, at the end of the stream. A
 // block that fails its checks is counted and skipped.
 func (s *Store) Read(stream string, at uint64, b *record.Batch) (first uint64, err error) {
+	for {
+		first, next, err := s.readFirst(stream, at, b)
+		if !errors.Is(err, ErrDamaged) {
+			return first, err
+		}
+		at = next
+	}
+}
+
+// ReadBlock is Read, but where damage took offset at it returns ErrDamaged and
+// nothing else: Head says how far that goes.
+func (s *Store) ReadBlock(stream string, at uint64, b *record.Batch) (first uint64, err error) {
+	s.mu.RLock()
+	if st := s.streams[stream]; st != nil {
+		if _, _, hole := st.hole(at); hole {
+			s.mu.RUnlock()
+			return 0, ErrDamaged
+		}
+	}
+	s.mu.RUnlock()
+	first, _, err = s.readFirst(stream, at, b)
+	return first, err
+}
+
+// readFirst reads one block as Read does, or returns ErrDamaged and the offset behind it.
+func (s *Store) readFirst(stream string, at uint64, b *record.Batch) (first, next uint64, err error) {
+	searched := false
 	for tries := 0; ; {
 		s.mu.RLock()
 		st := s.streams[stream]
 		if st == nil {
 			s.mu.RUnlock()
-			return 0, io.EOF
+			return 0, 0, io.EOF
 		}
 		r, i, ok := st.find(at)
 		if !ok {
 			s.mu.RUnlock()
-			return 0, io.EOF
+			return 0, 0, io.EOF
 		}
 		h, seg := r.heads[i], r.seg
 		s.mu.RUnlock()
 		if s.recent.copyTo(st, h.first, b) && b.Len() == int(h.count) {
-			return h.first, nil
+			return h.first, h.next(), nil
 		}
 		sequence := seg.base + uint64(h.sequence)
 		if err = s.readBlock(seg, st.name, sequence, h.first, b); err == nil {
-			return h.first, nil
+			return h.first, h.next(), nil
 		}
 		if s.closing.Load() {
-			return 0, ErrClosed
+			return 0, 0, ErrClosed
 		}
 		// The block may have been merged, rewritten or trimmed in between: look again.
 		if tries++; tries < 3 && (errors.Is(err, errMissing) || s.moved(stream, at, seg, sequence)) {
 			continue
 		}
+		if !searched {
+			searched = true
+			if s.search(seg, sequence) {
+				continue
+			}
+		}
 		s.damaged(seg, stream, &h, err)
-		at, tries = h.next(), 0
+		return 0, h.next(), ErrDamaged
 	}
 }
 
@@ -124,6 +162,7 @@ func (s *Store) damaged(seg *segment, stream string, h *head, err error) {
 	if !seen {
 		s.metrics.damaged.Inc()
 		s.events.blockDamaged(seg.path, stream, h.first, h.next(), err)
+		s.noteGap(Gap{stream, h.first, h.next(), s.options.Now()})
 	}
 }
 
@@ -135,12 +174,43 @@ func (s *Store) Head(stream string, at uint64) (Head, bool) {
 	if st == nil {
 		return Head{}, false
 	}
+	if from, to, hole := st.hole(max(at, st.first)); hole {
+		return st.holeHead(from, to), true
+	}
 	r, i, ok := st.find(at)
 	if !ok {
 		return Head{}, false
 	}
 	h := &r.heads[i]
-	return Head{h.first, h.next(), h.minTime, h.maxTime, h.minReceived, h.maxReceived, h.arrival, int(h.size), int(h.raw)}, true
+	return Head{h.first, h.next(), h.minTime, h.maxTime, h.minReceived, h.maxReceived, h.arrival, int(h.size), int(h.raw), false}, true
+}
+
+// holeHead is the Head of a hole: it may have held anything that its neighbours
+// do, and what came between them. Store.mu is held.
+func (st *stream) holeHead(from, to uint64) Head {
+	h := Head{First: from, Next: to, Damaged: true}
+	before, after := (*head)(nil), (*head)(nil)
+	if b, ok := st.before(from); ok {
+		before = b
+	}
+	if r, i, ok := st.find(to); ok {
+		after = &r.heads[i]
+	}
+	for i, n := range []*head{before, after} {
+		if n == nil {
+			continue
+		}
+		if i == 0 || before == nil {
+			h.MinTime, h.MinReceived, h.Arrival = n.minTime, n.minReceived, n.arrival
+			h.MaxTime, h.MaxReceived = n.maxTime, n.maxReceived
+		}
+		h.MinTime, h.MinReceived = min(h.MinTime, n.minTime), min(h.MinReceived, n.minReceived)
+		h.MaxTime, h.MaxReceived = max(h.MaxTime, n.maxTime), max(h.MaxReceived, n.maxReceived)
+	}
+	if after == nil { // and until who knows when
+		h.MaxTime, h.MaxReceived = math.MaxInt64, math.MaxInt64
+	}
+	return h
 }
 
 // Seek returns the offset of the first block that was stored at or after that
@@ -195,7 +265,7 @@ func (s *Store) Streams() []StreamInfo {
 		info := StreamInfo{Name: st.name, First: st.first, Next: st.next, Records: st.records, Bytes: st.bytes, RawBytes: st.raw,
 			Expired: st.expired, Dropped: st.dropped + st.gate.dropped.Load()}
 		if _, h := st.oldest(); h != nil {
-			info.First, info.OldestReceived, info.NewestReceived = h.first, h.minReceived, st.newest().maxReceived
+			info.OldestReceived, info.NewestReceived = h.minReceived, st.newest().maxReceived
 		}
 		infos = append(infos, info)
 	}
@@ -284,11 +354,7 @@ func (s *Store) ahead(stream string, next uint64) uint64 {
 	if st == nil {
 		return 0
 	}
-	first := st.first
-	if _, h := st.oldest(); h != nil {
-		first = h.first
-	}
-	return max(first, next, 1) - max(next, 1)
+	return max(st.first, next, 1) - max(next, 1)
 }
 
 // DeleteCursor forgets a cursor, so that it pins nothing any more.

@@ -63,7 +63,7 @@ func (s *Store) expire(st *stream) {
 	worst := uint64(0)
 	for key, c := range s.cursors {
 		if key.stream == st.name && !c.gone && c.next < h.next() {
-			worst = max(worst, h.next()-max(c.next, h.first))
+			worst = max(worst, h.next()-max(c.next, st.first)) // also what damage had taken in front of the block
 		}
 	}
 	if worst > 0 {
@@ -256,7 +256,7 @@ func (s *Store) unlinkDead() {
 	dead := s.dead
 	s.dead = nil
 	s.segments = slices.DeleteFunc(s.segments, func(g *segment) bool {
-		gone := g.sealed && g.live == 0 && g.last <= s.checkpointed
+		gone := g.covered && g.sealed && g.live == 0 && g.last <= s.checkpointed
 		if gone {
 			g.closed = true
 			dead = append(dead, g)
@@ -265,7 +265,8 @@ func (s *Store) unlinkDead() {
 	})
 	s.mu.Unlock()
 	for _, g := range dead {
-		err := g.unlink()
+		s.point("trim")
+		err := s.unlink(g)
 		if err == nil {
 			err = syncDirectory(s.dir.segments())
 		}
@@ -273,10 +274,20 @@ func (s *Store) unlinkDead() {
 	}
 }
 
+// unlink removes a segment's file; one that is damaged has its place in
+// quarantine first.
+func (s *Store) unlink(g *segment) error {
+	g.close()
+	if g.salvage.found.Load() != nil && !g.salvage.kept {
+		return s.dir.setAside(g.path)
+	}
+	return os.Remove(g.path)
+}
+
 // writeIndex gives a sealed segment its own index.
 func (s *Store) writeIndex(g *segment) error {
 	s.mu.RLock()
-	if g.closed {
+	if g.closed || g.salvage.found.Load() != nil {
 		s.mu.RUnlock()
 		return nil
 	}

@@ -43,7 +43,13 @@ func (s *Store) rewrite() error {
 	if len(old) == 0 {
 		return nil
 	}
-	g, err := s.copyLive(old, pieces, generation+1)
+	// What retention took since the last checkpoint is left out, and would look lost
+	// if a crash brought the older floor back.
+	err := s.checkpointOrReserve()
+	var g *segment
+	if err == nil {
+		g, err = s.copyLive(old, pieces, generation+1)
+	}
 	s.mu.Lock()
 	for _, o := range old {
 		o.busy = false
@@ -64,6 +70,11 @@ func (s *Store) rewrite() error {
 // rewritable chooses what to rewrite; the segments are neighbours. s.mu is held.
 func (s *Store) rewritable() []*segment {
 	var small []*segment
+	for _, g := range s.segments {
+		if g.salvage.found.Load() != nil && g.sealed && g.live > 0 && g.last <= s.checkpointed {
+			return []*segment{g}
+		}
+	}
 	for _, g := range s.segments {
 		size := g.size.Load()
 		covered := g.sealed && g.live > 0 && g.last <= s.checkpointed
@@ -170,6 +181,7 @@ func (s *Store) copyLive(old []*segment, pieces []*piece, generation uint32) (*s
 		return nil, err
 	}
 	err = g.view(func(tx *bbolt.Tx) error { g.size.Store(tx.Size()); return nil })
+	s.point("salvage")
 	if err == nil {
 		err = g.settle()
 	}

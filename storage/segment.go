@@ -29,6 +29,7 @@ var (
 	keySequence   = []byte("sequence")
 	keyAgent      = []byte("agent")
 	keyHeads      = []byte("heads")
+	keySum        = []byte("sum")
 )
 
 // segment is one bbolt file. It holds the entries whose sequences begin at
@@ -39,8 +40,9 @@ type segment struct {
 	generation uint32
 	end        uint64 // of a rewritten segment: the last sequence it stands for; else 0
 	path       string
-	file
-	size atomic.Int64 // bytes up to bbolt's high-water mark
+	file                    // without a db where bbolt cannot open it
+	size       atomic.Int64 // bytes up to bbolt's high-water mark
+	salvage    salvage
 
 	// Guarded by Store.mu.
 	last   uint64 // the highest sequence it holds or stands for; base-1 when empty
@@ -50,6 +52,8 @@ type segment struct {
 	sealed bool
 	busy   bool // being rewritten: retention waits
 	closed bool // its file is gone or going
+
+	covered bool // nothing in it was live when the last checkpoint was made
 }
 
 // segmentName is where a segment lies; the base in hexadecimal, so that names sort.
@@ -209,7 +213,12 @@ func classify(err error) error {
 }
 
 // sync writes out what an earlier process may have left in the page cache.
-func (g *segment) sync() error { return g.db.Sync() }
+func (g *segment) sync() error {
+	if g.db == nil {
+		return nil
+	}
+	return g.db.Sync()
+}
 
 func sequenceKey(sequence uint64) (key [8]byte) {
 	binary.BigEndian.PutUint64(key[:], sequence)
@@ -222,6 +231,11 @@ var errMissing = errors.New("no such entry")
 // read appends the entry of that sequence to dst. It holds a read transaction
 // only for the copy, since one that lives long keeps bbolt's pages from reuse.
 func (g *segment) read(sequence uint64, dst []byte) ([]byte, error) {
+	if r := g.salvage.found.Load(); r != nil {
+		if entry, err := r.read(sequence, dst); !errors.Is(err, errMissing) {
+			return entry, err
+		}
+	}
 	err := g.view(func(tx *bbolt.Tx) error {
 		key := sequenceKey(sequence)
 		log := tx.Bucket(bucketLog)
@@ -252,9 +266,10 @@ func (g *segment) scan(f func(sequence uint64, entry []byte) error) error {
 	})
 }
 
-// unlink closes the segment and removes its file; readers that are inside
-// finish first.
-func (g *segment) unlink() error {
-	g.close()
-	return os.Remove(g.path)
+// close closes the segment's file, however it is read.
+func (g *segment) close() {
+	g.file.close()
+	if r := g.salvage.found.Load(); r != nil {
+		r.pages.f.Close()
+	}
 }

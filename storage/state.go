@@ -213,10 +213,10 @@ func (s *Store) settle(written []byte) {
 }
 
 // openCheckpoint opens DATA/store/state.db, made when absent.
-func openCheckpoint(path string) (*file, error) {
+func openCheckpoint(path string, readOnly bool) (*file, error) {
 	f := &file{}
 	err := guarded(func() (err error) {
-		f.db, err = bbolt.Open(path, 0o600, boltOptions(1<<20, false))
+		f.db, err = bbolt.Open(path, 0o600, boltOptions(1<<20, readOnly))
 		return err
 	})
 	if err != nil {
@@ -241,7 +241,9 @@ func (s *Store) loadCheckpoint() (sequence uint64, err error) {
 		if v := meta.Get(keySequence); len(v) == 8 {
 			sequence = binary.BigEndian.Uint64(v)
 		}
-		return state.ForEach(func(k, v []byte) error {
+		s.sum = 0
+		err := state.ForEach(func(k, v []byte) error {
+			s.sum += sumOf(k, v)
 			switch {
 			case len(k) == 0:
 			case k[0] == stateCursor || k[0] == stateStream:
@@ -251,8 +253,41 @@ func (s *Store) loadCheckpoint() (sequence uint64, err error) {
 			}
 			return nil
 		})
+		if v := meta.Get(keySum); err == nil && len(v) == 8 && binary.BigEndian.Uint64(v) != s.sum {
+			return fmt.Errorf("%w: state contradicts its checksum", errDamaged)
+		}
+		return err
 	})
 	return sequence, err
+}
+
+// sumOf is what one key and its value add to the checksum of all state: in any
+// order, so that what moves alone is summed up anew.
+func sumOf(key, value []byte) uint64 {
+	const prime = 0x9E3779B97F4A7C15
+	k, v := uint64(checksum(key)), uint64(checksum(value))
+	return ((k<<32|v)+uint64(len(key)))*prime + uint64(len(value))
+}
+
+// summed is the bucket of state in a transaction, with the sum over it.
+type summed struct {
+	*bbolt.Bucket
+	sum uint64
+}
+
+func (b *summed) Put(key, value []byte) error {
+	if old := b.Get(key); old != nil {
+		b.sum -= sumOf(key, old)
+	}
+	b.sum += sumOf(key, value)
+	return b.Bucket.Put(key, value)
+}
+
+func (b *summed) Delete(key []byte) error {
+	if old := b.Get(key); old != nil {
+		b.sum -= sumOf(key, old)
+	}
+	return b.Bucket.Delete(key)
 }
 
 // saveCheckpoint writes the state of all entries up to the last committed one
@@ -268,23 +303,44 @@ func (s *Store) saveCheckpoint() error {
 	for _, st := range s.streams {
 		changes = append(changes, st.change())
 	}
+	var dead []*segment
+	for _, g := range s.segments {
+		if g.sealed && g.live == 0 {
+			dead = append(dead, g)
+		}
+	}
 	s.mu.RUnlock()
 	moved := s.kept.take() // after the sequence: may be newer, never older
-	err := s.checkpoint.update(func(tx *bbolt.Tx) error {
-		state, err := putCheckpointMeta(tx, sequence, s.identity)
+	sum := uint64(0)
+	err := s.checkpoint.updateWith(func(tx *bbolt.Tx) error {
+		bucket, err := putCheckpointMeta(tx, sequence, s.identity)
 		if err != nil {
 			return err
 		}
-		return errors.Join(putOwn(state, changes), putKept(state, moved))
-	})
+		state := &summed{bucket, s.sum}
+		if err := errors.Join(putOwn(state, changes), putKept(state, moved)); err != nil {
+			return err
+		}
+		sum = state.sum
+		return tx.Bucket(bucketMeta).Put(keySum, binary.BigEndian.AppendUint64(nil, sum))
+	}, s.commitCheckpoint)
 	if err != nil {
 		s.kept.restore(moved)
 		return err
 	}
 	s.mu.Lock()
+	s.sum = sum
+	for _, g := range dead {
+		g.covered = true
+	}
 	s.checkpointed = max(s.checkpointed, sequence)
 	s.mu.Unlock()
 	return nil
+}
+
+func (s *Store) commitCheckpoint(tx *bbolt.Tx) error {
+	s.point("checkpoint")
+	return tx.Commit()
 }
 
 // putCheckpointMeta writes all but the state, and returns the bucket for that.
@@ -304,7 +360,7 @@ func putCheckpointMeta(tx *bbolt.Tx, sequence uint64, id identity) (state *bbolt
 }
 
 // putOwn makes the store's own state in the checkpoint that of changes, which is all of it.
-func putOwn(state *bbolt.Bucket, changes []change) error {
+func putOwn(state *summed, changes []change) error {
 	seen := make(map[string]bool, len(changes))
 	for _, c := range changes {
 		if c.value == nil {
@@ -338,7 +394,7 @@ func putOwn(state *bbolt.Bucket, changes []change) error {
 
 // putKept writes the state that moved, in order of keys, so that bbolt walks
 // along its pages once.
-func putKept(state *bbolt.Bucket, moved map[string][]byte) error {
+func putKept(state *summed, moved map[string][]byte) error {
 	for _, key := range slices.Sorted(maps.Keys(moved)) {
 		value := moved[key]
 		err := error(nil)
@@ -355,17 +411,14 @@ func putKept(state *bbolt.Bucket, moved map[string][]byte) error {
 }
 
 // setAside moves a file that cannot be read into DATA/quarantine, where
-// `runnel store repair` finds it.
+// `runnel store export` finds it.
 func (d *directory) setAside(path string) error {
 	if err := os.MkdirAll(d.quarantine(), 0o700); err != nil {
 		return err
 	}
-	to := d.quarantine() + path[strings.LastIndexByte(path, os.PathSeparator):]
-	for i := 1; ; i++ {
-		if _, err := os.Stat(to); errors.Is(err, os.ErrNotExist) {
-			break
-		}
-		to = fmt.Sprintf("%s.%d", strings.TrimSuffix(to, fmt.Sprintf(".%d", i-1)), i)
+	to, same := d.inQuarantine(path)
+	if same {
+		return os.Remove(path)
 	}
 	if err := os.Rename(path, to); err != nil {
 		return err

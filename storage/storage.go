@@ -41,6 +41,8 @@ type Store struct {
 	dead         []*segment      // replaced or empty, to be unlinked
 	toIndex      []*segment      // sealed and without an index of their own yet
 	damage       map[uint64]bool // sequences of blocks already counted as damaged
+	stateBehind  bool            // entries behind the checkpoint are missing
+	stateLost    bool            // there was no checkpoint to be read
 	sequence     uint64          // of the next entry; only the committer moves it
 	checkpointed uint64          // entries up to here are in state.db
 	latest       int64           // the highest time seen, by which ages are told
@@ -52,6 +54,8 @@ type Store struct {
 	active  *segment // the committer's own; replaced under mu
 	arrival int64    // the committer's own
 	suspect bool     // the committer's own: the outcome of the last commit is unknown
+	look    bool     // nothing is written: the store is only looked at
+	sum     uint64   // of what the checkpoint has; maintenance's own
 	padded  uint64   // the committer's own: the sequence that the last commit's padding follows, 0 without
 	padding uint64   // the same of the commit being built
 
@@ -67,6 +71,7 @@ type Store struct {
 	done        sync.WaitGroup
 
 	commitTx func(*bbolt.Tx) error          // tests make it fail
+	reached  func(point string)             // tests end the process there
 	free     func(dir string) (int64, bool) // tests make the disk small
 }
 
@@ -81,15 +86,7 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{
-		options: o, dir: dir, events: newEvents(o.Log), metrics: newMeters(o.Metrics),
-		streams: map[string]*stream{}, cursors: map[cursorKey]*cursor{}, damage: map[uint64]bool{},
-		limit: math.MaxInt64, changed: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
-		commitTx: transactCommit, free: available,
-	}
-	s.kept.reset()
-	s.recent.byKey = map[recentKey]*record.Batch{}
-	s.intake = intake{gates: map[string]*gate{}, group: newGroup(), room: make(chan struct{}), wake: make(chan struct{}, 1)}
+	s := newStore(o, dir)
 	if err := s.load(); err != nil {
 		s.closeFiles()
 		return nil, errors.Join(err, dir.release())
@@ -97,6 +94,7 @@ func Open(o Options) (*Store, error) {
 	for _, g := range s.segments {
 		g.giveBack()
 	}
+	s.noteGaps()
 	s.publishGauges()
 	records := uint64(0)
 	for _, st := range s.streams {
@@ -108,6 +106,27 @@ func Open(o Options) (*Store, error) {
 	s.done.Go(s.runMaintenance)
 	s.nudge()
 	return s, nil
+}
+
+// newStore is a store that knows of nothing yet.
+func newStore(o Options, dir *directory) *Store {
+	s := &Store{
+		options: o, dir: dir, events: newEvents(o.Log), metrics: newMeters(o.Metrics),
+		streams: map[string]*stream{}, cursors: map[cursorKey]*cursor{}, damage: map[uint64]bool{},
+		limit: math.MaxInt64, changed: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
+		commitTx: transactCommit, reached: o.reached, free: available,
+	}
+	s.kept.reset()
+	s.recent.byKey = map[recentKey]*record.Batch{}
+	s.intake = intake{gates: map[string]*gate{}, group: newGroup(), room: make(chan struct{}), wake: make(chan struct{}, 1)}
+	return s
+}
+
+// point marks a place at which tests end the process.
+func (s *Store) point(name string) {
+	if s.reached != nil {
+		s.reached(name)
+	}
 }
 
 // stream returns the stream of that name, made when it is new. s.mu is held.

@@ -122,7 +122,20 @@ func (s *Store) stored(key string) bool {
 // commit may still fail. So it is meant for those who are about to begin. f may
 // keep the value and must not write to it.
 func (s *Store) State(prefix string, f func(key string, value []byte)) {
-	prefix = stateModule + prefix
+	found := s.staged(stateModule + prefix)
+	keys := make([]string, 0, len(found))
+	for key := range found {
+		keys = append(keys, key)
+	}
+	slices.Sort(keys)
+	for _, key := range keys {
+		f(key[1:], found[key])
+	}
+}
+
+// staged returns the state that is committed or staged, of keys that begin with
+// prefix.
+func (s *Store) staged(prefix string) map[string][]byte {
 	in := &s.intake
 	in.mu.Lock() // over both, lest a commit moves something past us in between
 	found := s.kept.with(prefix)
@@ -142,12 +155,5 @@ func (s *Store) State(prefix string, f func(key string, value []byte)) {
 		}
 	}
 	in.mu.Unlock()
-	keys := make([]string, 0, len(found))
-	for key := range found {
-		keys = append(keys, key)
-	}
-	slices.Sort(keys)
-	for _, key := range keys {
-		f(key[1:], found[key])
-	}
+	return found
 }
