@@ -103,6 +103,9 @@ func TestDamageIsNeverServedAndNeverStopsAStart(t *testing.T) {
 		if again := checkServed(t, s, want); again != got {
 			t.Errorf("round %d: %d records served, %d after the repair", round, got, again)
 		}
+		if slices.ContainsFunc(s.segments, func(g *segment) bool { return g.sealed && g.salvage.found.Load() != nil }) {
+			t.Errorf("round %d: a damaged segment has no replacement", round)
+		}
 		_ = s.Close()
 		s = openStore(t, Options{Dir: dir, SegmentSize: 256 << 10})
 		if again := checkServed(t, s, want); again != got {

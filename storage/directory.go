@@ -56,24 +56,9 @@ func (d *directory) hold() error {
 	if err != nil {
 		return err
 	}
-	deadline := time.Now().Add(lockPatience)
-	for {
-		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if err == nil {
-			break
-		}
-		if !errors.Is(err, unix.EWOULDBLOCK) {
-			f.Close()
-			return fmt.Errorf("lock %s: %w", name, err)
-		}
-		if time.Now().After(deadline) {
-			holder, _ := os.ReadFile(name)
-			f.Close()
-			return fmt.Errorf("%s: %w by process %s", d.root, ErrInUse, bytes.TrimSpace(holder))
-		}
-		time.Sleep(20 * time.Millisecond)
+	if err := d.holdFile(f); err != nil {
+		return err
 	}
-	d.lock = f
 	// The text is for people; the lock itself is what counts, so a full disk does not matter here.
 	if err := f.Truncate(0); err == nil {
 		_, _ = f.WriteAt([]byte(strconv.Itoa(os.Getpid())+"\n"), 0)
@@ -81,8 +66,36 @@ func (d *directory) hold() error {
 	return nil
 }
 
+// holdFile takes the lock on f, which is closed where that fails.
+func (d *directory) holdFile(f *os.File) error {
+	deadline := time.Now().Add(lockPatience)
+	for {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) {
+			f.Close()
+			return fmt.Errorf("lock %s: %w", f.Name(), err)
+		}
+		if time.Now().After(deadline) {
+			holder, _ := os.ReadFile(f.Name())
+			f.Close()
+			return fmt.Errorf("%s: %w by process %s", d.root, ErrInUse, bytes.TrimSpace(holder))
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	d.lock = f
+	return nil
+}
+
 // release gives the lock back.
-func (d *directory) release() error { return d.lock.Close() }
+func (d *directory) release() error {
+	if d.lock == nil {
+		return nil
+	}
+	return d.lock.Close()
+}
 
 // identity says which agent, and which branch of its history, this directory is.
 type identity struct {
@@ -98,12 +111,14 @@ func newIdentity() identity {
 }
 
 // loadIdentity reads DATA/identity, or makes it at the first start. fresh
-// reports that it was made.
-func (d *directory) loadIdentity() (id identity, fresh bool, err error) {
+// reports that it was made, or, unless create, that there is none.
+func (d *directory) loadIdentity(create bool) (id identity, fresh bool, err error) {
 	name := filepath.Join(d.root, "identity")
 	text, err := os.ReadFile(name)
 	if errors.Is(err, os.ErrNotExist) {
-		id = newIdentity()
+		if id = newIdentity(); !create {
+			return id, true, nil
+		}
 		return id, true, d.saveIdentity(id)
 	}
 	if err != nil {

@@ -14,10 +14,11 @@ import (
 // load reads what is in the directory: identity, checkpoint, segments and the
 // state entries behind the checkpoint.
 func (s *Store) load() error {
-	id, fresh, err := s.dir.loadIdentity()
+	id, fresh, err := s.dir.loadIdentity(!s.look)
 	identityLost := errors.Is(err, errDamaged)
 	if identityLost {
 		s.events.identityDamaged(err)
+		s.note(s.dir.root, "identity cannot be read")
 	} else if err != nil {
 		return err
 	}
@@ -78,7 +79,8 @@ func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) 
 		forked = true
 	}
 	if s.look && forked {
-		s.stateLost = true
+		s.note(path, "is missing")
+		s.checkpoint, s.stateLost = &file{}, true
 		return forked, nil
 	}
 	s.checkpoint, err = openCheckpoint(path, s.look)
@@ -87,6 +89,7 @@ func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) 
 	}
 	if errors.Is(err, errDamaged) {
 		s.events.checkpointDamaged(path, err)
+		s.note(path, "cannot be read: %v", err)
 		s.checkpoint.close()
 		clear(s.cursors)
 		s.kept.reset()
@@ -206,7 +209,7 @@ func (s *Store) adopt(g *segment, x *segmentIndex, end uint64) {
 // process stopped well, so that no page holds a piece of a commit that never was;
 // and the file's list of free pages, which has no checksum, agrees with its tree.
 func (s *Store) resumable(g *segment) bool {
-	if g.sealed || g.end != 0 || g.last > s.checkpointed {
+	if s.options.begin || g.sealed || g.end != 0 || g.last > s.checkpointed {
 		return false
 	}
 	var root uint64

@@ -63,6 +63,7 @@ type Options struct {
 	Now     func() time.Time // for arrival times and ages; nil: time.Now
 
 	reached func(point string) // tests end the process there
+	begin   bool               // begin a new segment, whatever the newest is like
 }
 
 // StreamBatch is records on their way into one stream.

@@ -204,7 +204,7 @@ func (s *Store) maintain() {
 	}
 	index := s.toIndex
 	s.toIndex = nil
-	checkpoint := len(index) > 0 || s.hasDead()
+	checkpoint := len(index) > 0 || s.hasDead() || s.hasSalvaged()
 	s.mu.Unlock()
 	for _, g := range index {
 		if err := s.writeIndex(g); err != nil {
@@ -247,6 +247,14 @@ func (s *Store) measure() {
 // hasDead reports whether a segment could go. s.mu is held.
 func (s *Store) hasDead() bool {
 	return len(s.dead) > 0 || slices.ContainsFunc(s.segments, func(g *segment) bool { return g.sealed && g.live == 0 })
+}
+
+// hasSalvaged reports whether a damaged segment waits for a checkpoint, before it
+// can be written to a replacement. s.mu is held.
+func (s *Store) hasSalvaged() bool {
+	return slices.ContainsFunc(s.segments, func(g *segment) bool {
+		return g.sealed && g.salvage.found.Load() != nil && g.last > s.checkpointed
+	})
 }
 
 // unlinkDead removes the segments in which nothing is live and whose state the

@@ -27,6 +27,7 @@ type salvage struct {
 func (s *Store) salvageFile(path string, why error) *segment {
 	base, generation, _ := parseSegmentName(path)
 	s.events.segmentDamaged(path, why)
+	s.note(path, "%v", why)
 	s.metrics.damaged.Inc()
 	r, err := scavenge(path, base)
 	if err != nil {
@@ -56,6 +57,7 @@ func (s *Store) readFrom(g *segment, r *remains) {
 		}
 	}
 	s.events.segmentSalvaged(g.path, len(r.entries), r.unsound)
+	s.note(g.path, "is read page by page: %d entries are sound, %d are not", len(r.entries), r.unsound)
 }
 
 // keep puts a second name for the file into quarantine, so that it outlives the
@@ -148,6 +150,7 @@ func (s *Store) contents(i int) *segmentIndex {
 	if err != nil || x.damaged > 0 {
 		s.metrics.damaged.Add(max(x.damaged, 1))
 		s.events.segmentPartlyDamaged(g.path, x.damaged, err)
+		s.note(g.path, "%d entries are damaged; %v", x.damaged, err)
 		g.sealed = true // nothing more goes into it
 	}
 	if s.searchBehind(i, &x) {
@@ -273,6 +276,7 @@ func (s *Store) adoptAll(contents []*segmentIndex) (lost bool) {
 		}
 		if len(x.behind) > 0 || (x.damaged > 0 && x.last > s.checkpointed) {
 			s.events.stateBehind(g.path, x.behind)
+			s.note(g.path, "newest entries are missing: what modules and forwarders keep may be older than the records")
 			s.stateBehind, lost = true, true
 		}
 		g.last = max(g.last, min(x.last, end-1))
@@ -344,7 +348,8 @@ func (r *remains) more(x *segmentIndex) bool {
 }
 
 // search looks for a block of a running store that bbolt does not find in its
-// segment, and reports whether it was found now.
+// segment, or not sound, and reports whether it was found now. If the pages have
+// other entries that bbolt does not find, the segment is read from them from now on.
 func (s *Store) search(g *segment, sequence uint64) bool {
 	m := &g.salvage
 	m.mu.Lock()
@@ -358,7 +363,8 @@ func (s *Store) search(g *segment, sequence uint64) bool {
 		s.events.salvageFailed(g.path, err)
 		return false
 	}
-	if _, err := r.read(sequence, nil); err != nil {
+	_, missing := r.read(sequence, nil)
+	if x, err := g.rebuild(math.MaxUint64); missing != nil && err == nil && !r.more(&x) {
 		r.pages.f.Close()
 		return false
 	}
@@ -378,7 +384,7 @@ func (s *Store) search(g *segment, sequence uint64) bool {
 		s.rotate.Store(true)
 	}
 	s.nudge()
-	return true
+	return missing == nil
 }
 
 // removeFile removes a file that does not count, unless the store is only looked at.

@@ -51,13 +51,14 @@ type Store struct {
 	hard         bool            // the disk refuses
 	changed      chan struct{}   // closed and replaced at each commit
 
-	active  *segment // the committer's own; replaced under mu
-	arrival int64    // the committer's own
-	suspect bool     // the committer's own: the outcome of the last commit is unknown
-	look    bool     // nothing is written: the store is only looked at
-	sum     uint64   // of what the checkpoint has; maintenance's own
-	padded  uint64   // the committer's own: the sequence that the last commit's padding follows, 0 without
-	padding uint64   // the same of the commit being built
+	active  *segment  // the committer's own; replaced under mu
+	arrival int64     // the committer's own
+	suspect bool      // the committer's own: the outcome of the last commit is unknown
+	look    bool      // nothing is written: the store is only looked at
+	wrong   []Problem // that Open found; only Check asks
+	sum     uint64    // of what the checkpoint has; maintenance's own
+	padded  uint64    // the committer's own: the sequence that the last commit's padding follows, 0 without
+	padding uint64    // the same of the commit being built
 
 	stateRoom []byte // the committer's own: memory for entries of state
 
@@ -168,6 +169,10 @@ func (s *Store) SetPolicy(policy func(stream string) Policy) {
 func (s *Store) Close() error {
 	if s.closing.Swap(true) {
 		return ErrClosed
+	}
+	if s.look {
+		s.closeFiles()
+		return s.dir.release()
 	}
 	s.intake.mu.Lock()
 	s.intake.closed = true

@@ -19,7 +19,7 @@ func TestLinksInTheDirectoryAreNotWrittenThrough(t *testing.T) {
 		}
 		d, err := openDirectory(root)
 		if err == nil {
-			_, _, err = d.loadIdentity()
+			_, _, err = d.loadIdentity(true)
 			if e := d.release(); e != nil {
 				t.Error(e)
 			}
