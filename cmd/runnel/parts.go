@@ -3,6 +3,7 @@ package main
 import (
 	"github.com/runnel-log/runnel/agent"
 	"github.com/runnel-log/runnel/agent/inputs"
+	relpin "github.com/runnel-log/runnel/agent/inputs/relp"
 	syslogin "github.com/runnel-log/runnel/agent/inputs/syslog"
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/file"
@@ -16,6 +17,7 @@ func kinds() agent.Kinds {
 	return agent.Kinds{
 		Inputs: []inputs.Kind{
 			syslogin.Kind,
+			relpin.Kind,
 		},
 		Forwarders: []forwarders.Kind{
 			file.Kind,

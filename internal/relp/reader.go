@@ -45,6 +45,7 @@ type Reader struct {
 	filled  bool  // the last read filled buf
 	skipped int   // bytes of the frame at hand that were left out so far
 	err     error // that came along with bytes
+	room    func(more int) error
 }
 
 // NewReader returns a Reader that takes no syslog frames yet; see Allow.
@@ -55,6 +56,17 @@ func NewReader(from io.Reader) *Reader {
 // Allow sets the bounds of syslog frames: of their data keep bytes are kept, and
 // more than most is ErrFrame.
 func (r *Reader) Allow(keep, most int) { r.keep, r.most = keep, max(keep, most) }
+
+// Budget has room asked before the buffer grows beyond 64 KiB, with how many
+// bytes more it will have beyond that, and told with a negative number when it has
+// fewer. room may wait; its error is Fill's.
+func (r *Reader) Budget(room func(more int) error) { r.room = room }
+
+// Release gives the buffer back. The Reader is of no use afterwards.
+func (r *Reader) Release() {
+	r.at, r.to = 0, 0
+	_ = r.move(0) // less is never refused
+}
 
 // Next returns the next frame, reading as much as is needed; its errors are
 // those of Take and Fill.
@@ -119,7 +131,9 @@ func (r *Reader) Fill() error {
 		r.err = nil
 		return r.explain(err)
 	}
-	r.room()
+	if err := r.prepare(); err != nil {
+		return err
+	}
 	n, err := r.from.Read(r.buf[r.to:])
 	r.filled = r.to+n == len(r.buf)
 	r.to += n
@@ -137,30 +151,40 @@ func (r *Reader) explain(err error) error {
 	return err
 }
 
-// room makes room in the buffer.
-func (r *Reader) room() {
+// prepare makes room in the buffer.
+func (r *Reader) prepare() error {
 	held := r.to - r.at
 	switch {
 	case held == 0 && len(r.buf) > largeBuffer: // a long frame needed it
-		r.move(largeBuffer)
+		return r.move(largeBuffer)
 	case r.filled && held == len(r.buf), r.filled && len(r.buf) < largeBuffer:
-		r.move(2 * len(r.buf))
+		return r.move(2 * len(r.buf))
 	case held == 0:
 		r.at, r.to = 0, 0
 	case r.to == len(r.buf):
 		r.at, r.to = 0, copy(r.buf, r.buf[r.at:r.to])
 	}
+	return nil
 }
 
 // move goes on in a buffer of another size.
-func (r *Reader) move(size int) {
+func (r *Reader) move(size int) error {
+	if more := max(size, largeBuffer) - max(len(r.buf), largeBuffer); more != 0 && r.room != nil {
+		if err := r.room(more); err != nil {
+			return err
+		}
+	}
 	buf := make([]byte, size)
 	r.at, r.to, r.buf = 0, copy(buf, r.buf[r.at:r.to]), buf
 	r.filled = false
+	return nil
 }
 
 // Begun reports whether a part of a frame has been read.
 func (r *Reader) Begun() bool { return r.at < r.to }
+
+// Came returns how many bytes of the frame under way have been read.
+func (r *Reader) Came() int { return r.to - r.at + r.skipped }
 
 // Size returns how many bytes of buffer the Reader holds.
 func (r *Reader) Size() int { return len(r.buf) }
@@ -168,7 +192,7 @@ func (r *Reader) Size() int { return len(r.buf) }
 // Shrink gives a grown buffer back, unless a part of a frame lies in it.
 func (r *Reader) Shrink() {
 	if !r.Begun() && len(r.buf) > smallBuffer {
-		r.move(smallBuffer)
+		_ = r.move(smallBuffer) // less is never refused
 	}
 }
 

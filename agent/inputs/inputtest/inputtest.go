@@ -149,6 +149,11 @@ func (r *Running) Count(name string) float64 {
 // URLs that the kind can listen on, one for each of its transports; $DIR in them is a
 // directory of the test's own, where server.pem, server.key and ca.pem are.
 func Run(t *testing.T, kind inputs.Kind, addresses ...string) {
+	RunAs(t, kind, SayLine, addresses...)
+}
+
+// RunAs is Run for a kind to which a line of syslog says nothing.
+func RunAs(t *testing.T, kind inputs.Kind, say Say, addresses ...string) {
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no testdata/*.txtar: %v", err)
@@ -156,7 +161,7 @@ func Run(t *testing.T, kind inputs.Kind, addresses ...string) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) { runCase(t, kind, file) })
 	}
-	Lifecycle(t, kind, SayLine, addresses...)
+	Lifecycle(t, kind, say, addresses...)
 }
 
 // Dir returns a directory with a server's certificate and its authority, and
