@@ -24,8 +24,8 @@ func TestNextJSONTakesOneValue(t *testing.T) {
 }
 
 func TestNextJSONRefusesWhatIsNone(t *testing.T) {
-	for _, p := range []string{"{", `{"a"}`, "nul", "\x00", `"a`, "01x{", "}", strings.Repeat("[", 65) + strings.Repeat("]", 65)} {
-		if v, rest, err := NextJSON([]byte(p)); err == nil && p != "01x{" {
+	for _, p := range []string{"{", `{"a"}`, "nul", "\x00", `"a`, "}", strings.Repeat("[", 65) + strings.Repeat("]", 65)} {
+		if v, rest, err := NextJSON([]byte(p)); err == nil {
 			t.Errorf("NextJSON(%q): got %q, %q, want an error", p, v, rest)
 		}
 	}

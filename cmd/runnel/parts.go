@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/runnel-log/runnel/agent"
 	"github.com/runnel-log/runnel/agent/inputs"
-	relpin "github.com/runnel-log/runnel/agent/inputs/relp"
+	httpin "github.com/runnel-log/runnel/agent/inputs/http"
 	syslogin "github.com/runnel-log/runnel/agent/inputs/syslog"
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/file"
@@ -17,7 +17,7 @@ func kinds() agent.Kinds {
 	return agent.Kinds{
 		Inputs: []inputs.Kind{
 			syslogin.Kind,
-			relpin.Kind,
+			httpin.Kind,
 		},
 		Forwarders: []forwarders.Kind{
 			file.Kind,
