@@ -4,6 +4,7 @@ import (
 	"github.com/runnel-log/runnel/agent"
 	"github.com/runnel-log/runnel/agent/inputs"
 	httpin "github.com/runnel-log/runnel/agent/inputs/http"
+	relpin "github.com/runnel-log/runnel/agent/inputs/relp"
 	syslogin "github.com/runnel-log/runnel/agent/inputs/syslog"
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/file"
@@ -17,6 +18,7 @@ func kinds() agent.Kinds {
 	return agent.Kinds{
 		Inputs: []inputs.Kind{
 			syslogin.Kind,
+			relpin.Kind,
 			httpin.Kind,
 		},
 		Forwarders: []forwarders.Kind{
