@@ -19,6 +19,12 @@ type Peer struct {
 	local bool       // loopback or unix
 }
 
+// Addr is the peer's address; invalid for unix.
+func (p *Peer) Addr() netip.Addr { return p.addr }
+
+// Local reports whether the peer is on this host.
+func (p *Peer) Local() bool { return p.local }
+
 // Peers decides who may connect, and counts who is connected. It is safe for
 // concurrent use.
 type Peers struct {

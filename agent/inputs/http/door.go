@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/runnel-log/runnel/internal/peers"
+	"github.com/runnel-log/runnel/internal/listen"
 )
 
 const (
@@ -75,21 +75,20 @@ func (d *door) admit(c net.Conn) *conn {
 	in := d.in
 	who := in.peers.Of(c)
 	refuse := func() { _ = c.Close() } // nothing was said on it
-	if !in.peers.Allowed(who) {
+	switch in.peers.Enter(who) {
+	case listen.NotAllowed:
 		in.counters.deniedAllow.Inc()
 		in.events.denied(d.url, string(who.Text))
 		refuse()
 		return nil
-	}
-	switch in.peers.Enter(who) {
-	case peers.OverTotal:
+	case listen.OverTotal:
 		in.counters.deniedTotal.Inc()
 		in.events.limitReached(d.url, string(who.Text), "max_connections", in.options.MaxConnections)
 		refuse()
 		return nil
-	case peers.OverAddress:
+	case listen.OverAddress:
 		in.counters.deniedAddress.Inc()
-		in.events.limitReached(d.url, string(who.Text), "per address", peers.PerAddress)
+		in.events.limitReached(d.url, string(who.Text), "per address", listen.PerAddress)
 		refuse()
 		return nil
 	}
@@ -113,7 +112,7 @@ type conn struct {
 	net.Conn // the TLS connection, if it is one
 	raw      net.Conn
 	door     *door
-	who      *peers.Peer
+	who      *listen.Peer
 	tls      *tls.Conn // nil: in the clear
 	shaken   bool      // the handshake is made; the one reader's
 	requests int       // answered; the server's one goroutine's

@@ -11,7 +11,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/runnel-log/runnel/internal/peers"
+	"github.com/runnel-log/runnel/internal/listen"
 )
 
 // A peer may show a wrong token maxFailures times in failureWindow; its
@@ -45,7 +45,7 @@ func newGate(token string) *gate {
 // enter returns 0, or the status that a request without entry gets. From this
 // host the right token is always let in, or any user could lock the others out;
 // from elsewhere a peer that guesses is not listened to for the rest of the minute.
-func (g *gate) enter(authorization string, who *peers.Peer) (code int) {
+func (g *gate) enter(authorization string, who *listen.Peer) (code int) {
 	if !g.set {
 		return 0
 	}
@@ -58,7 +58,7 @@ func (g *gate) enter(authorization string, who *peers.Peer) (code int) {
 	shown := sha256.Sum256([]byte(token))
 	peer := prefixOf(who)
 	if subtle.ConstantTimeCompare(shown[:], g.token[:]) == 1 {
-		if !who.Local && g.blocked(peer) {
+		if !who.Local() && g.blocked(peer) {
 			return http.StatusTooManyRequests
 		}
 		return 0
@@ -71,15 +71,15 @@ func (g *gate) enter(authorization string, who *peers.Peer) (code int) {
 
 // prefixOf returns what one peer is told apart by: its IPv4 address, or the /64
 // of its IPv6 one, as a single host has a whole /64 to itself.
-func prefixOf(who *peers.Peer) netip.Prefix {
-	if !who.Addr.IsValid() {
+func prefixOf(who *listen.Peer) netip.Prefix {
+	if !who.Addr().IsValid() {
 		return netip.Prefix{}
 	}
-	bits := who.Addr.BitLen()
-	if who.Addr.Is6() {
+	bits := who.Addr().BitLen()
+	if who.Addr().Is6() {
 		bits = 64
 	}
-	p, _ := who.Addr.Prefix(bits) // within the address's length
+	p, _ := who.Addr().Prefix(bits) // within the address's length
 	return p
 }
 

@@ -18,7 +18,6 @@ import (
 
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/internal/listen"
-	"github.com/runnel-log/runnel/internal/peers"
 )
 
 // Input is an HTTP input; New makes it.
@@ -28,7 +27,7 @@ type Input struct {
 	name     []byte
 	agent    []byte
 	emit     inputs.Emit
-	peers    *peers.Peers
+	peers    *listen.Peers
 	gate     *gate
 	tls      *tls.Config
 	keys     *keys
@@ -69,7 +68,7 @@ func New(o *Options, setup inputs.Setup) (*Input, error) {
 		ending: make(chan struct{}), conns: map[*conn]struct{}{},
 	}
 	in.hopeful, in.give = context.WithCancel(context.Background())
-	if in.peers, err = peers.New(o.Allow, o.MaxConnections, setup.Agent); err != nil {
+	if in.peers, err = listen.NewPeers(o.Allow, o.MaxConnections, setup.Agent); err != nil {
 		return nil, fmt.Errorf("allow: %w", err)
 	}
 	token, err := o.Token.Read()

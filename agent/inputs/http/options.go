@@ -8,7 +8,6 @@ import (
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/listen"
-	"github.com/runnel-log/runnel/internal/peers"
 	"github.com/runnel-log/runnel/internal/syslog"
 	"github.com/runnel-log/runnel/internal/tlsconf"
 )
@@ -71,7 +70,7 @@ func (o *Options) Check(at *config.At) {
 		at.Key("timezone").Problemf("%q is not a zone this host knows; write local, UTC or a name such as Europe/Paris", o.Timezone)
 	}
 	for i, network := range o.Allow {
-		if _, err := peers.ParseNetwork(network); err != nil {
+		if _, err := listen.ParseNetwork(network); err != nil {
 			at.Key("allow").Index(i).Problemf("%q is not a network; write one such as 10.0.0.0/8 or 192.0.2.7", network)
 		}
 	}
