@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/forwardertest"
 	"github.com/runnel-log/runnel/internal/tlsconf/tlstest"
 	"github.com/runnel-log/runnel/record"
@@ -68,8 +69,8 @@ func BenchmarkDeliver(b *testing.B) {
 	tcp := "tcp://" + sink(b, nil)
 	run("tcp-lf", options(tcp, nil))
 	run("tcp-octet", options(tcp, func(o *Options) { o.Framing = framingOctet }))
-	run("tcp-rfc3164", options(tcp, func(o *Options) { o.Format = format3164 }))
-	run("tcp-json", options(tcp, func(o *Options) { o.Message = messageJSON }))
+	run("tcp-rfc3164", options(tcp, func(o *Options) { o.Format = forwarders.RFC3164 }))
+	run("tcp-json", options(tcp, func(o *Options) { o.Message = forwarders.MessageJSON }))
 	run("tls-octet", options("tls://"+sink(b, &tls.Config{Certificates: []tls.Certificate{pair}}), func(o *Options) { o.TLS.CA = ca.File }))
 	run("udp", options("udp://"+udpSink(b), nil))
 }
@@ -81,7 +82,7 @@ func BenchmarkEncode(b *testing.B) {
 	batch := forwardertest.Batch(b, "app", 1, record.BatchRecords+1, nil)
 	for _, framing := range []string{framingLF, framingOctet} {
 		b.Run(framing, func(b *testing.B) {
-			e := encoder{format: format5424, framing: framing}
+			e := encoder{messages: forwarders.Messages{Format: forwarders.RFC5424}, framing: framing}
 			var dst []byte
 			var ends []int
 			b.ReportAllocs()

@@ -3,7 +3,6 @@ package syslog
 import (
 	"bytes"
 	"math"
-	"time"
 	"unicode/utf8"
 
 	"github.com/runnel-log/runnel/forwarders"
@@ -13,17 +12,10 @@ import (
 
 // The words of the config.
 const (
-	format5424 = "rfc5424"
-	format3164 = "rfc3164"
-
 	framingAuto  = "auto"
 	framingLF    = "lf"
 	framingOctet = "octet"
 	framingNone  = "none" // a datagram
-
-	messageOriginal = "original"
-	messageJSON     = "json"
-	messageAttrs    = "attrs"
 )
 
 // maxDatagram is the most that one IPv4 datagram carries: 65535 less the IP
@@ -32,28 +24,19 @@ const maxDatagram = math.MaxUint16 - 20 - 8
 
 // encoder turns batches into bytes for the wire. It is for one goroutine.
 type encoder struct {
-	format  string
-	framing string
-	content string // of the message: original, json or attrs
-	zone    *time.Location
-	agent   string
-	most    int // bytes of one message; 0: any
+	messages forwarders.Messages
+	framing  string
+	most     int // bytes of one message; 0: any
 
-	wire syslog.Encoder
 	cut  int    // messages shortened to most since the caller last looked
 	text []byte // the message under way
-
-	json []byte // the message where it is not the original
 }
 
 var nul, escapedNUL = []byte{0}, []byte("#000") // as rsyslog writes it
 
 // batch appends the messages of b to dst, and to ends where each of them ends in dst.
 func (e *encoder) batch(dst []byte, ends []int, b *forwarders.Batch) ([]byte, []int) {
-	var meta record.Meta
-	if e.content == messageJSON {
-		meta = b.Meta(e.agent)
-	}
+	meta := e.messages.Meta(b)
 	for i := range b.Records.Len() {
 		meta.Offset = b.Offsets[i]
 		dst = e.frame(dst, b.Records.At(i), meta)
@@ -64,7 +47,7 @@ func (e *encoder) batch(dst []byte, ends []int, b *forwarders.Batch) ([]byte, []
 
 // frame appends one message in its framing.
 func (e *encoder) frame(dst []byte, v record.View, m record.Meta) []byte {
-	e.text = e.message(e.text[:0], v, m)
+	e.text = e.messages.Append(e.text[:0], v, m)
 	switch e.framing {
 	case framingOctet:
 		return syslog.AppendOctet(dst, e.text)
@@ -82,28 +65,10 @@ func (e *encoder) frame(dst []byte, v record.View, m record.Meta) []byte {
 	return append(dst, e.text...)
 }
 
-// message appends one message without framing.
-func (e *encoder) message(dst []byte, v record.View, m record.Meta) []byte {
-	sd, message := v.SD(), v.Message()
-	switch {
-	case e.content == messageJSON: // the structured data stands in it too
-		e.json = record.AppendJSON(e.json[:0], v, m)
-		sd, message = nil, e.json
-	case e.content == messageAttrs:
-		if e.json = record.AppendAttrsJSON(e.json[:0], v); len(e.json) > len("{}") {
-			message = e.json
-		}
-	}
-	if e.format == format3164 {
-		return e.wire.Append3164With(dst, v, e.zone, message)
-	}
-	return e.wire.Append5424With(dst, v, sd, message)
-}
-
 // shorten cuts text to most bytes. JSON must stay JSON: there the record's own
 // text is cut, and the record flagged truncated.
 func (e *encoder) shorten(v record.View, m record.Meta) {
-	if e.content == messageJSON {
+	if e.messages.Content == forwarders.MessageJSON {
 		var r record.Record
 		var one record.Batch
 		v.Decode(&r)
@@ -115,7 +80,7 @@ func (e *encoder) shorten(v record.View, m record.Meta) {
 			if one.Append(&r) != nil {
 				break // it could be encoded before, and has only become shorter
 			}
-			e.text = e.message(e.text[:0], one.At(0), m)
+			e.text = e.messages.Append(e.text[:0], one.At(0), m)
 		}
 	}
 	e.text = cutText(e.text, e.most)

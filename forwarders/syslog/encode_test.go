@@ -19,19 +19,19 @@ func TestMessages(t *testing.T) {
 	}
 	f := func(name string, e encoder) {
 		t.Helper()
-		e.agent, e.zone = "vm-17", berlin
+		e.messages.Agent, e.messages.Zone = "vm-17", berlin
 		got, ends := e.batch(nil, nil, forwardertest.Samples(t))
 		forwardertest.Golden(t, name+".golden", got)
 		if len(ends) != 5 || ends[4] != len(got) {
 			t.Errorf("%s: the messages end at %v of %d bytes, want 5 ends", name, ends, len(got))
 		}
 	}
-	f("rfc5424-lf", encoder{format: format5424, framing: framingLF})
-	f("rfc5424-octet", encoder{format: format5424, framing: framingOctet})
-	f("rfc3164-lf", encoder{format: format3164, framing: framingLF})
-	f("json-lf", encoder{format: format5424, framing: framingLF, content: messageJSON})
-	f("attrs-lf", encoder{format: format5424, framing: framingLF, content: messageAttrs})
-	f("json-octet", encoder{format: format3164, framing: framingOctet, content: messageJSON})
+	f("rfc5424-lf", encoder{messages: forwarders.Messages{Format: forwarders.RFC5424}, framing: framingLF})
+	f("rfc5424-octet", encoder{messages: forwarders.Messages{Format: forwarders.RFC5424}, framing: framingOctet})
+	f("rfc3164-lf", encoder{messages: forwarders.Messages{Format: forwarders.RFC3164}, framing: framingLF})
+	f("json-lf", encoder{messages: forwarders.Messages{Format: forwarders.RFC5424, Content: forwarders.MessageJSON}, framing: framingLF})
+	f("attrs-lf", encoder{messages: forwarders.Messages{Format: forwarders.RFC5424, Content: forwarders.MessageAttrs}, framing: framingLF})
+	f("json-octet", encoder{messages: forwarders.Messages{Format: forwarders.RFC3164, Content: forwarders.MessageJSON}, framing: framingOctet})
 }
 
 // one makes a batch of one record with that message.
@@ -42,7 +42,7 @@ func one(t *testing.T, message string) *forwarders.Batch {
 func TestDatagramIsCutAtACharacter(t *testing.T) {
 	f := func(message string) {
 		t.Helper()
-		e := encoder{format: format5424, framing: framingNone, most: maxDatagram}
+		e := encoder{messages: forwarders.Messages{Format: forwarders.RFC5424}, framing: framingNone, most: maxDatagram}
 		got, _ := e.batch(nil, nil, one(t, message))
 		if e.cut != 1 || len(got) > maxDatagram || len(got) < maxDatagram-3 {
 			t.Errorf("%d bytes, %d cut, want one message cut to %d", len(got), e.cut, maxDatagram)
@@ -55,7 +55,7 @@ func TestDatagramIsCutAtACharacter(t *testing.T) {
 	for shift := range 4 { // wherever the limit falls in a character
 		f(strings.Repeat("x", shift) + strings.Repeat("é", 40_000))
 	}
-	e := encoder{format: format5424, framing: framingNone, most: maxDatagram}
+	e := encoder{messages: forwarders.Messages{Format: forwarders.RFC5424}, framing: framingNone, most: maxDatagram}
 	if _, _ = e.batch(nil, nil, one(t, "short")); e.cut != 0 {
 		t.Errorf("a short message counts as cut")
 	}
@@ -63,7 +63,7 @@ func TestDatagramIsCutAtACharacter(t *testing.T) {
 
 func TestCutJSONIsJSON(t *testing.T) {
 	for _, text := range []string{strings.Repeat("x", 70_000), strings.Repeat("\x01", 70_000), strings.Repeat("é\n\xff", 40_000)} {
-		e := encoder{format: format5424, framing: framingNone, content: messageJSON, most: maxDatagram, agent: "vm-17"}
+		e := encoder{messages: forwarders.Messages{Format: forwarders.RFC5424, Content: forwarders.MessageJSON, Agent: "vm-17"}, framing: framingNone, most: maxDatagram}
 		got, _ := e.batch(nil, nil, one(t, text))
 		var r struct {
 			Message string

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/listen"
 	"github.com/runnel-log/runnel/internal/tlsconf"
@@ -23,7 +24,7 @@ type Options struct {
 }
 
 func defaults() *Options {
-	return &Options{Format: format5424, Framing: framingAuto, Message: messageOriginal, Timezone: "local",
+	return &Options{Format: forwarders.RFC5424, Framing: framingAuto, Message: forwarders.MessageOriginal, Timezone: "local",
 		ConnectTimeout: 10 * time.Second}
 }
 

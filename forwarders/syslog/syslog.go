@@ -38,7 +38,8 @@ func newForwarder(o *Options, s forwarders.Setup) (forwarders.Forwarder, error) 
 	if err != nil {
 		return nil, err
 	}
-	e := &encoder{format: o.Format, framing: framingOf(o.Framing, to.Scheme), content: o.Message, zone: zone, agent: s.Agent}
+	e := &encoder{messages: forwarders.Messages{Format: o.Format, Content: o.Message, Zone: zone, Agent: s.Agent},
+		framing: framingOf(o.Framing, to.Scheme)}
 	if to.Scheme == "udp" {
 		e.most = maxDatagram
 		return newDatagrams(o, to, e, s), nil

@@ -53,8 +53,8 @@ func TestKeepsTheContract(t *testing.T) {
 	}
 	f("tcp lf", tcp(false, nil))
 	f("tcp octet", tcp(true, func(o *Options) { o.Framing = framingOctet }))
-	f("tcp rfc3164", tcp(false, func(o *Options) { o.Format = format3164 }))
-	f("tcp json", tcp(false, func(o *Options) { o.Message = messageJSON }))
+	f("tcp rfc3164", tcp(false, func(o *Options) { o.Format = forwarders.RFC3164 }))
+	f("tcp json", tcp(false, func(o *Options) { o.Message = forwarders.MessageJSON }))
 	f("unix", func(t *testing.T) *forwardertest.Receiver {
 		s := forwardertest.ListenSyslog(t, "unix", filepath.Join(t.TempDir(), "log.sock"), false, nil)
 		return receiver(t, s, options("unix://"+s.Address, nil))
@@ -113,9 +113,9 @@ func FuzzOneRecordIsOneFrame(f *testing.F) {
 				return // larger than a record may be
 			}
 		}
-		for _, format := range []string{format5424, format3164} {
+		for _, format := range []string{forwarders.RFC5424, forwarders.RFC3164} {
 			for _, framing := range []string{framingLF, framingOctet} {
-				e := encoder{format: format, framing: framing, zone: time.UTC}
+				e := encoder{messages: forwarders.Messages{Format: format, Zone: time.UTC}, framing: framing}
 				wire, _ := e.batch(nil, nil, b)
 				frames := 0
 				for in := syslog.NewFramer(strings.NewReader(string(wire)), 1<<20); ; frames++ {
