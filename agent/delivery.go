@@ -259,12 +259,15 @@ func (d *delivery) pending(stream string) uint64 {
 }
 
 // covers reports whether the config has this delivery send that stream.
-func (d *delivery) covers(stream string) bool {
-	for _, from := range d.config.From {
+func (d *delivery) covers(stream string) bool { return d.config.covers(stream) }
+
+// covers reports whether the forwarder takes from the stream.
+func (c *ForwarderConfig) covers(stream string) bool {
+	for _, from := range c.From {
 		if from == stream {
 			return true
 		}
-		if from == "*" && !strings.HasSuffix(stream, deadSuffix) {
+		if from == allStreams && !strings.HasSuffix(stream, deadSuffix) {
 			return true
 		}
 	}

@@ -264,6 +264,7 @@ func (a *Agent) closeModules(modules, kept map[string]*module) {
 // returns, but for connections of replaced inputs. The caller holds a.reloading.
 func (a *Agent) adopt(b *build) {
 	a.store.SetPolicy(b.config.Policy)
+	a.expect(b.config)
 	a.swapRoutes(b)
 	a.mu.Lock()
 	oldPipelines, oldModules := a.pipelines, a.modules
@@ -303,6 +304,23 @@ func (a *Agent) adopt(b *build) {
 	a.sockets.Sweep()
 	if err := a.watch.follow(b.config.moduleFiles()); err != nil {
 		a.events.cannotWatch(err)
+	}
+}
+
+// expect puts cursors at the beginning of streams that are to come, so that
+// nothing of them is gone before a forwarder has looked for the first time: with
+// a cursor a stream that pushes back keeps its records, and any other counts them.
+func (a *Agent) expect(c *Config) {
+	there := make(map[string]bool)
+	for _, s := range a.store.Streams() {
+		there[s.Name] = true
+	}
+	for _, f := range c.Forwarders {
+		for stream := range c.known {
+			if _, has := a.store.Cursor(f.Name, stream); !has && !there[stream] && f.covers(stream) {
+				a.store.MoveCursor(f.Name, stream, 1)
+			}
+		}
 	}
 }
 
