@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/binary"
 	"errors"
+	"hash/fnv"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -33,6 +34,73 @@ func damageStore(t testing.TB) (dir string, n uint64) {
 		t.Fatal(err)
 	}
 	return dir, n
+}
+
+// TestASmallBucketIsSalvagedToo has so little in a segment that bbolt keeps it
+// all on one page.
+func TestASmallBucketIsSalvagedToo(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, Options{Dir: dir})
+	put(t, s, "a", numbered(0, 2, 10))
+	put(t, s, "a", numbered(2, 1, 10))
+	path := s.segments[0].path
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(b[:8192])
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, Options{Dir: dir})
+	_, numbers := numbersFrom(t, s, "a", 1)
+	wantRun(t, numbers, 0, 3)
+}
+
+// FuzzPages gives what reads pages any file.
+func FuzzPages(f *testing.F) {
+	dir, _ := damageStore(f)
+	names, _ := filepath.Glob(filepath.Join(dir, "store", "*.seg"))
+	b, err := os.ReadFile(names[0])
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b[:24<<10], false)
+	f.Add(b[:24<<10], true)
+	f.Fuzz(func(t *testing.T, b []byte, mend bool) {
+		if mend && len(b) >= 2*4096 { // past the checksums of the meta pages
+			for _, page := range [][]byte{b, b[4096:]} {
+				h := fnv.New64a()
+				h.Write(page[boltPageHeader:][:boltMetaSize-8])
+				binary.LittleEndian.PutUint64(page[boltPageHeader+boltMetaSize-8:], h.Sum64())
+			}
+		}
+		path := segmentName(t.TempDir(), 1, 0)
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := scavenge(path, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer r.pages.f.Close()
+		r.pages.accounted(3)
+		last := uint64(0)
+		for i := range r.entries {
+			e := &r.entries[i]
+			entry, err := r.read(e.sequence, nil)
+			if err == nil {
+				_, _, err = open(entry, e.sequence)
+			}
+			if err != nil || e.sequence <= last {
+				t.Fatalf("entry %d after %d: %v", e.sequence, last, err)
+			}
+			last = e.sequence
+		}
+	})
 }
 
 // harm does one thing to a file that a bad disk or a bad hand might do.

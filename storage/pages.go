@@ -18,6 +18,8 @@ const (
 	boltLeafFlag     = 0x02
 	boltFreelistFlag = 0x10
 	boltLeafSize     = 16
+	boltBucketFlag   = 0x01 // of an element: its value is a bucket
+	boltBucketSize   = 16
 	boltMagic        = 0xED0CDAED
 	boltMetaSize     = 64
 	boltMany         = 0xFFFF // a freelist of this count has the real one as its first element
@@ -86,6 +88,7 @@ func openPages(path string) (*pages, error) {
 	}
 	if newer.sound {
 		p.meta, p.page = newer, int64(newer.pageSize)
+		p.meta.end = min(p.meta.end, uint64(p.size/p.page)+1) // what lies beyond is not there
 		p.certain = older.sound && older.tx+1 == newer.tx
 	}
 	return p, nil
@@ -183,6 +186,10 @@ func (p *pages) leaf(id uint64, room *[]byte, f func(leaf uint64, at int64, sequ
 	for i := 0; i < len(elements); i += boltLeafSize {
 		e := elements[i:]
 		pos, size := int64(boltPageHeader+i)+int64(le.Uint32(e[4:])), int64(le.Uint32(e[12:]))
+		if key := int64(le.Uint32(e[8:])); le.Uint32(e) == boltBucketFlag && key < p.page && size <= p.page {
+			p.inline(id, at+pos+key, size, f)
+			continue
+		}
 		if le.Uint32(e) != 0 || le.Uint32(e[8:]) != 8 || size < headerFixed || size > maxEntry || at+pos+8+size > p.size {
 			continue // of another bucket, padding, or damaged
 		}
@@ -198,6 +205,30 @@ func (p *pages) leaf(id uint64, room *[]byte, f func(leaf uint64, at int64, sequ
 		}
 	}
 	return reach, err
+}
+
+// inline calls f with the entries of a small bucket, which lies as a value of size
+// bytes in a leaf of the bucket above: root u64 (0), sequence u64, and a leaf page.
+func (p *pages) inline(leaf uint64, at, size int64, f func(leaf uint64, at int64, sequence uint64, entry []byte) bool) {
+	b := make([]byte, size)
+	if n, err := p.f.ReadAt(b, at); err != nil || n < boltBucketSize+boltPageHeader {
+		return
+	}
+	le := binary.LittleEndian
+	b, at = b[boltBucketSize:], at+boltBucketSize
+	if le.Uint16(b[8:]) != boltLeafFlag {
+		return
+	}
+	for i := range int(le.Uint16(b[10:])) {
+		e := boltPageHeader + i*boltLeafSize
+		if e+boltLeafSize > len(b) {
+			return
+		}
+		key, size := e+int(le.Uint32(b[e+4:])), int(le.Uint32(b[e+12:]))
+		if le.Uint32(b[e:]) == 0 && le.Uint32(b[e+8:]) == 8 && size >= headerFixed && key <= len(b) && size <= len(b)-key-8 {
+			f(leaf, at+int64(key+8), binary.BigEndian.Uint64(b[key:]), b[key+8:key+8+size])
+		}
+	}
 }
 
 // accounted reports whether every page of the file is used once or free, as far

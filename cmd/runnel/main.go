@@ -31,6 +31,7 @@ type cli struct {
 	Cursor  cursorCmd  `cmd:"" help:"Look at and move forwarders' cursors."`
 	Send    sendCmd    `cmd:"" help:"Send syslog messages: a logger and a load generator."`
 	Module  moduleCmd  `cmd:"" help:"The workbench: make, build, test and measure modules."`
+	Store   storeCmd   `cmd:"" help:"Check, repair or export a data directory that no agent has."`
 	Version versionCmd `cmd:"" help:"Print version, commit and format versions."`
 }
 

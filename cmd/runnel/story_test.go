@@ -68,6 +68,7 @@ func TestStories(t *testing.T) {
 			"ready":      waitReady,
 			"eventually": eventually,
 			"reload":     reload,
+			"harm":       harm,
 		},
 	})
 }
@@ -99,6 +100,19 @@ func reload(ts *testscript.TestScript, _ bool, args []string) {
 		if err := c.Process.Signal(syscall.SIGHUP); err != nil {
 			ts.Fatalf("%v", err)
 		}
+	}
+}
+
+// harm DIR overwrites every segment in a folder, all of it.
+func harm(ts *testscript.TestScript, _ bool, args []string) {
+	names, err := filepath.Glob(filepath.Join(args[0], "*.seg"))
+	if err != nil || len(names) == 0 {
+		ts.Fatalf("no segments in %s", args[0])
+	}
+	for _, name := range names {
+		info, err := os.Stat(name)
+		ts.Check(err)
+		ts.Check(os.WriteFile(name, make([]byte, info.Size()), 0o600))
 	}
 }
 
