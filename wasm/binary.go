@@ -177,6 +177,10 @@ func appendSection(b []byte, id byte, body []byte) []byte {
 // of 2 to 4 MiB; beyond this something was linked by mistake.
 const maxFile = 8 << 20
 
+// maxCustoms bounds the custom sections of a module, of which compilers make ten or
+// so: eight megabytes of empty ones would be millions.
+const maxCustoms = 1000
+
 // sections splits a module file, saying what is wrong with one that is none.
 func sections(code []byte) ([]section, error) {
 	if len(code) > maxFile {
@@ -198,14 +202,18 @@ func sections(code []byte) ([]section, error) {
 		return nil, fmt.Errorf("has WebAssembly version % x; this host reads version 1", v)
 	}
 	var list []section
-	last := -1
+	last, customs := -1, 0
 	for at := 8; at < len(code); {
 		r := reader{p: code, at: at + 1}
 		id, size := code[at], int(r.u32())
 		if r.err != nil || size > len(code)-r.at {
 			return nil, fmt.Errorf("is truncated: the %s section at byte %d is cut off by the end of the file at byte %d; build or copy it again", sectionName(id), at, len(code))
 		}
-		if id != secCustom {
+		if id == secCustom {
+			if customs++; customs > maxCustoms {
+				return nil, fmt.Errorf("has more than %d custom sections; strip it (wasm-strip)", maxCustoms)
+			}
+		} else {
 			if int(id) >= len(sectionNames) {
 				return nil, fmt.Errorf("has a section of unknown kind %d at byte %d; build it without exceptions, threads and other proposals", id, at)
 			}

@@ -20,22 +20,34 @@ const (
 	allOperands = 4_000_000   // that calls pass and return
 )
 
+// What the compiler makes several blocks of counts as so many: a jump back, with
+// the check of fuel that the rewriter puts before it, and a bulk operation. Calls
+// through a table count as more, as each may be of a function that its caller pays
+// for, and few should stand between two charges.
+const (
+	turnJumps     = 3
+	bulkJumps     = 3
+	indirectJumps = 4
+)
+
 // burden is what a module puts on the compiler.
 type burden struct{ tangle, blocks, loops, locals, labels, operands int }
 
 // weigh adds a function to the burden, or says why it alone is too much.
 func (w *rewriter) weigh(f *body, index int) error {
-	blocks, loops, locals := int(f.blocks), int(f.loops), int(f.locals)
+	blocks, jumps, loops, locals := int(f.blocks), int(f.jumps), int(f.loops), int(f.locals)
 	switch {
 	case blocks > maxBlocks:
 		return fmt.Errorf("function %d has %d blocks, more than the limit of %d; split it", index, blocks, maxBlocks)
+	case blocks+jumps > maxBlocks:
+		return fmt.Errorf("function %d has %d blocks, jumps and bulk operations, more than the limit of %d; split it", index, blocks+jumps, maxBlocks)
 	case loops > maxLoops:
 		return fmt.Errorf("function %d has %d loops, more than the limit of %d; split it", index, loops, maxLoops)
 	case blocks*locals > maxTangle:
 		return fmt.Errorf("function %d has %d blocks and %d variables, whose product is more than the limit of %d; split it, or compile it with optimisation", index, blocks, locals, maxTangle)
 	}
 	w.burden.tangle += blocks * locals
-	w.burden.blocks += blocks * blocks
+	w.burden.blocks += (blocks + jumps) * (blocks + jumps)
 	w.burden.loops += loops * loops
 	w.burden.locals += locals
 	return nil

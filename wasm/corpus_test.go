@@ -381,7 +381,9 @@ func TestHostileModules(t *testing.T) {
 			batches := repeated(batchesOf(t, plain[:n*h.records], h.records), h.batches)
 			tr.base = watchMemory()
 			tr.calls(t, m, batches)
-			tr.run(t, m, batches, func(in *record.Batch, out *Outcome) { tr.judge(t, in, out, false) })
+			if tr.blind || !tr.endless || tr.fate != "fails" { // or the search for its poison is enough
+				tr.run(t, m, batches, func(in *record.Batch, out *Outcome) { tr.judge(t, in, out, false) })
+			}
 			if h.fate == "some fail" && tr.failed == 0 {
 				t.Error("nothing failed")
 			}

@@ -17,6 +17,10 @@ import (
 // through a table costs as much beside, since it may be of any function.
 const freeCost = 2048
 
+// heavyCost is the cost beyond which a function does not pay for those it calls,
+// which then do so themselves: between two charges there would be too much.
+const heavyCost = 1 << 19
+
 // maxCost bounds one charge, far above the fuel there ever is.
 const maxCost = 1 << 26
 
@@ -26,6 +30,7 @@ type body struct {
 	begin           int    // where its instructions do, in raw
 	locals          uint32 // and parameters
 	blocks, loops   uint32
+	jumps           uint32 // what else the compiler makes blocks of
 	cost            uint32 // of running every instruction once, and of its frame
 	total           uint32 // the same with the functions it pays for
 	edits, editsEnd uint32
@@ -116,10 +121,17 @@ func (w *rewriter) scan(f *body, r *reader) error {
 			w.open = w.open[:len(w.open)-1]
 			w.last = recent{}
 		case opBr, opBrIf:
-			w.jump(op, at, here, r.u32())
+			if op == opBrIf {
+				f.jumps++
+			}
+			if w.jump(op, at, here, r.u32()) {
+				f.jumps += turnJumps
+			}
 			w.last = recent{}
 		case opBrTable:
-			w.table(at, here, r)
+			if w.table(at, here, r) {
+				f.jumps += turnJumps
+			}
 			w.last = recent{}
 		default:
 			if err := w.other(f, r, op, at); err != nil {
@@ -134,21 +146,22 @@ func (w *rewriter) scan(f *body, r *reader) error {
 // refuses, if none.
 func (w *rewriter) label(n uint32) int { return max(-1, len(w.open)-1-int(n)) }
 
-// jump notes what a branch costs if it goes back.
-func (w *rewriter) jump(op byte, at int, here mark, label uint32) {
+// jump notes what a branch costs if it goes back, and reports whether it does.
+func (w *rewriter) jump(op byte, at int, here mark, label uint32) bool {
 	i := w.label(label)
 	if i < 0 || !w.open[i].loop {
-		return
+		return false
 	}
 	to := w.open[i].here
 	if s := w.open[i].switched; s != nil && op == opBr {
 		if end, ahead := s.where(&w.last); ahead {
-			return
+			return false
 		} else if end.cost > 0 {
 			to = end
 		}
 	}
 	w.back(at, to, here)
+	return true
 }
 
 // back notes that the instruction at at may jump back from here to there.
@@ -158,8 +171,9 @@ func (w *rewriter) back(at int, to, here mark) {
 }
 
 // table notes what a branch table costs if any of its targets is a loop, the
-// outermost of which is farthest back; and whether it makes a loop a switch.
-func (w *rewriter) table(at int, here mark, r *reader) {
+// outermost of which is farthest back, which it reports; and whether it makes a
+// loop a switch.
+func (w *rewriter) table(at int, here mark, r *reader) bool {
 	var s *switched
 	if w.last.state == lastRead {
 		s = &switched{loop: w.last.at, local: w.last.value, ends: make([]mark, len(w.open)-1-w.last.at)}
@@ -185,6 +199,7 @@ func (w *rewriter) table(at int, here mark, r *reader) {
 			w.open[s.loop+1+i].switched, w.open[s.loop+1+i].nth = s, i
 		}
 	}
+	return outermost < len(w.open)
 }
 
 // other reads the instructions that do not shape the flow within a function.
@@ -219,6 +234,7 @@ func (w *rewriter) other(f *body, r *reader, op byte, at int) error {
 	case opCallIndirect:
 		w.burden.operands += 1 + w.arity(r.u32())
 		r.u32()
+		f.jumps += indirectJumps
 		f.cost += freeCost
 		f.pays = true // it may be calling itself
 	case opGlobalGet, opGlobalSet:
@@ -231,13 +247,17 @@ func (w *rewriter) other(f *body, r *reader, op byte, at int) error {
 			return err
 		}
 		w.prefixed[sub] = true
+		if sub >= bulkMemoryInit {
+			f.jumps += bulkJumps
+		}
 		if sub == bulkMemoryInit || sub == bulkMemoryCopy || sub == bulkMemoryFill {
 			f.bulk = true
 			w.edits = append(w.edits, edit{at: uint32(at), kind: editBulk})
 		} else if sub >= 12 && sub != 13 && sub != 16 { // table.init, copy, fill: up to maxTable elements
-			f.cost += maxTable / 8
+			f.cost += 4 * maxTable
 		}
 	case opMemoryGrow: // by way of the host
+		f.jumps++
 		f.cost += 16 * unit
 		return r.immediates(op)
 	default:
@@ -306,7 +326,16 @@ func (w *rewriter) share() {
 // settle sums up what a function costs with those it pays for.
 func (w *rewriter) settle(f *body) {
 	edits := w.edits[f.edits:f.editsEnd]
-	f.total = uint32(min(uint64(f.cost)+w.sumUp(edits)[len(edits)], maxCost))
+	total := uint64(f.cost) + w.sumUp(edits)[len(edits)]
+	if total > heavyCost {
+		total = uint64(f.cost)
+		for _, e := range edits {
+			if e.kind == editCall {
+				w.bodies[w.called(e)].pays = true
+			}
+		}
+	}
+	f.total = uint32(min(total, maxCost))
 	f.pays = f.pays || f.total > freeCost
 	f.state = finished
 }

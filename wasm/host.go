@@ -55,6 +55,9 @@ func hostNow(ctx context.Context, stack []uint64) {
 // hostFuel is called by the rewritten guest when its fuel is used up. Being in
 // Go again is what lets the collector go on; a guest beyond its time is stopped.
 func hostFuel(ctx context.Context, stack []uint64) {
-	caller(ctx).yield()
-	stack[0] = quantum
+	in := caller(ctx)
+	// A charge may be of many quanta. One for more bytes than there are traps.
+	debt := min(uint32(-int32(in.meter.fuel.Get())), max(in.memory.Size()/8, maxCost/unit))
+	in.yield(debt)
+	stack[0] = quantum - uint64(debt%quantum)
 }

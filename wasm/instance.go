@@ -165,8 +165,8 @@ func (in *instance) allocate(n uint32) (uint32, error) {
 // yield stops the guest when its fuel or its time is up, or its stack has become
 // too large. It is called from within the guest; being in Go again is what lets
 // the collector go on.
-func (in *instance) yield() {
-	if !in.meter.yield() {
+func (in *instance) yield(debt uint32) {
+	if !in.meter.yield(debt) {
 		return
 	}
 	if stackOf(in.running) > maxStack {
@@ -203,7 +203,7 @@ func (in *instance) served(bytes int) {
 	}
 	for in.meter.host >= quantum {
 		in.meter.host -= quantum
-		in.yield()
+		in.yield(0)
 	}
 }
 

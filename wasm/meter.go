@@ -33,6 +33,7 @@ type meter struct {
 	fuel api.MutableGlobal
 
 	quanta uint32 // begun by the call at hand
+	look   uint32 // how many there are when the clock and the stack are looked at next
 	host   uint32 // units used by its calls of the host since the last quantum
 	clock  stopwatch
 }
@@ -47,7 +48,7 @@ func (m *meter) allow(t time.Duration, interpreted bool) {
 
 // start begins a call with a full quantum, whatever the last one left.
 func (m *meter) start() {
-	m.quanta, m.host = 0, 0
+	m.quanta, m.host, m.look = 0, 0, lookEvery
 	m.fuel.Set(quantum)
 }
 
@@ -58,17 +59,22 @@ func (m *meter) stop() (fuel uint64, cpu time.Duration) {
 	return uint64(m.quanta)*quantum + uint64(quantum-left) + uint64(m.host), m.clock.stop()
 }
 
-// yield begins another quantum, or stops the guest. It reports whether it is time
-// to look at what takes longer to look at.
-func (m *meter) yield() bool {
-	if m.quanta++; m.quanta >= m.most {
+// yield begins another quantum, or stops the guest; debt are the units that the
+// last one was exceeded by. It reports whether it is time to look at what takes
+// longer to look at.
+func (m *meter) yield(debt uint32) bool {
+	if m.quanta += 1 + debt/quantum; m.quanta >= m.most {
 		panic(errFuel)
 	}
-	return m.quanta%lookEvery == 0
+	if m.quanta < m.look {
+		return false
+	}
+	m.look = m.quanta + lookEvery
+	return true
 }
 
 // lookEvery is how many quanta go by between two looks at the clock and the stack.
-const lookEvery = 4
+const lookEvery = 2
 
 // charge takes what a call of the host costs and reports whether that uses up a
 // quantum.
