@@ -32,9 +32,8 @@ const (
 
 // Bounds of time.
 const (
-	bodyGrace = 30 * time.Second // a body may be slower than bodyRate for so long
-	bodyRate  = 1 << 10          // bytes a second
-	bodyTime  = 10 * time.Minute // for a whole body
+	bodyRate = 1 << 10          // bytes a second
+	bodyTime = 10 * time.Minute // for a whole body
 )
 
 // Errors of a body; errSlow and errGone end the connection.
@@ -142,7 +141,7 @@ func (in *Input) readBody(r *http.Request, deadline func(time.Time) error) (*hel
 	h := &held{budget: &in.memory}
 	began := time.Now()
 	allow := func(n int) error {
-		return deadline(began.Add(min(bodyGrace+time.Duration(n/bodyRate)*time.Second, bodyTime)))
+		return deadline(began.Add(min(in.options.times.grace+time.Duration(n/bodyRate)*time.Second, bodyTime)))
 	}
 	err := allow(0)
 	if err == nil {

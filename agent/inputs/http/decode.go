@@ -129,6 +129,7 @@ func (d *decoder) ndjson(p []byte) error {
 // json makes each of the values in p, and each element of an array, a record.
 func (d *decoder) json(p []byte) error {
 	at := func(rest []byte, err error) error {
+		rest = bytes.TrimLeft(rest, " \t\r\n")
 		return atLine(1+bytes.Count(p[:len(p)-len(rest)], []byte{'\n'}), err)
 	}
 	for rest := p; ; {

@@ -14,8 +14,6 @@ import (
 )
 
 const (
-	// handshakeTime bounds a TLS handshake.
-	handshakeTime = 5 * time.Second
 	// backlogTime is how long the stop takes connections that the kernel has made already.
 	backlogTime = 50 * time.Millisecond
 	// Accept is tried again after minBackoff when it fails (no descriptors
@@ -137,7 +135,8 @@ func (c *conn) Read(p []byte) (int, error) {
 }
 
 func (c *conn) handshake() error {
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
+	limit := c.door.in.options.times.handshake
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	err := c.tls.HandshakeContext(ctx)
 	var header tls.RecordHeaderError
@@ -148,7 +147,7 @@ func (c *conn) handshake() error {
 	case errors.As(err, &header) && header.Conn != nil:
 		in.counters.errPlainText.Inc()
 		in.events.plainText(url, peer)
-		_ = c.raw.SetWriteDeadline(time.Now().Add(handshakeTime))
+		_ = c.raw.SetWriteDeadline(time.Now().Add(limit))
 		_, _ = c.raw.Write([]byte("HTTP/1.0 400 Bad Request\r\n\r\nThis address speaks HTTPS.\n")) // it may not be listening
 	default:
 		in.counters.errHandshake.Inc()

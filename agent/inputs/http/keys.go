@@ -118,7 +118,7 @@ func (s *keys) clock() uint32 {
 
 // expired reports whether an entry of that time is forgotten.
 func (s *keys) expired(at uint32) bool {
-	return s.clock()-at >= uint32(keepKeys/time.Second)
+	return int64(s.clock())-int64(at) >= int64(keepKeys/time.Second)
 }
 
 // evicted says where to count keys that go before their time.

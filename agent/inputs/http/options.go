@@ -46,10 +46,22 @@ type Options struct {
 	Allow          []string        `yaml:"allow"`
 	MaxConnections int             `yaml:"max_connections"`
 	TLS            *tlsconf.Server `yaml:"tls"`
+
+	times times
+}
+
+// times are bounds that only tests change.
+type times struct {
+	handshake time.Duration // of TLS
+	header    time.Duration // for a request's header
+	idle      time.Duration // a connection may be silent between two requests
+	grace     time.Duration // a body may be slower than bodyRate for so long
+	store     time.Duration // a client waits for the disk, or for other bodies to be read; then it is told to come again
 }
 
 func newOptions() *Options {
-	return &Options{MaxBody: 8 << 20, MaxMessage: 1 << 20, Format: "auto", Timezone: "local", MaxConnections: 4096}
+	return &Options{MaxBody: 8 << 20, MaxMessage: 1 << 20, Format: "auto", Timezone: "local", MaxConnections: 4096,
+		times: times{handshake: 5 * time.Second, header: 10 * time.Second, idle: 10 * time.Minute, grace: 30 * time.Second, store: 30 * time.Second}}
 }
 
 // Check reports addresses that do not parse, clash or lack their tls section,

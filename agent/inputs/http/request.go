@@ -19,17 +19,10 @@ import (
 const (
 	// stopTime bounds Run after its ctx has ended.
 	stopTime = 2 * time.Second
-	// headerTime is how long a request's header may take, and headerBytes how
-	// large it may be; net/http adds 4 KiB to that.
-	headerTime  = 10 * time.Second
+	// headerBytes is how large a request's header may be; net/http adds 4 KiB to that.
 	headerBytes = 12 << 10
-	// idleTime is how long a connection may be silent between two requests.
-	idleTime = 10 * time.Minute
 	// answerTime is how long a client may take to read an answer.
 	answerTime = 10 * time.Second
-	// storeTime is how long a client waits for the disk, or for another body
-	// to be read; then it is told to come again.
-	storeTime = 30 * time.Second
 	// maxRequests is how many requests one connection may make.
 	maxRequests = 1000
 	// maxKey is how long an Idempotency-Key may be.
@@ -45,7 +38,7 @@ func (in *Input) newServer() *http.Server {
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	return &http.Server{
-		Handler: in, ReadHeaderTimeout: headerTime, IdleTimeout: idleTime, MaxHeaderBytes: headerBytes,
+		Handler: in, ReadHeaderTimeout: in.options.times.header, IdleTimeout: in.options.times.idle, MaxHeaderBytes: headerBytes,
 		ErrorLog: in.events.server(), Protocols: protocols, DisableGeneralOptionsHandler: true,
 		ConnContext: connContext,
 	}
@@ -77,8 +70,8 @@ func (in *Input) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := r.Context().Value(connKey{}).(*conn)
 	control := http.NewResponseController(w)
 	// Also what is read after the answer: a client must not drip the rest of a body for ever.
-	_ = control.SetReadDeadline(time.Now().Add(bodyGrace))  // fails on a closed connection only, and so do the others
-	_ = control.SetWriteDeadline(time.Now().Add(bodyGrace)) // for the 100 that a client may wait for
+	_ = control.SetReadDeadline(time.Now().Add(in.options.times.grace))  // fails on a closed connection only, and so do the others
+	_ = control.SetWriteDeadline(time.Now().Add(in.options.times.grace)) // for the 100 that a client may wait for
 	a := in.answer(c, r, control)
 	c.requests++
 	if a.close || c.requests >= maxRequests || in.retired.Load() {
@@ -239,7 +232,7 @@ func ofBody(err error) answer {
 // the body over.
 func (in *Input) records(ctx context.Context, c *conn, what media, how packing, body *held) (*parcel, digest, answer) {
 	defer func() { body.release() }()
-	timer := time.NewTimer(storeTime)
+	timer := time.NewTimer(in.options.times.store)
 	defer timer.Stop()
 	select {
 	case in.slots <- struct{}{}:
@@ -301,7 +294,7 @@ func (in *Input) newDecoder(c *conn) decoder {
 
 // storeOnce stores a body unless one of that key was stored before.
 func (in *Input) storeOnce(c *conn, p *parcel, key, content digest) answer {
-	timer := time.NewTimer(storeTime)
+	timer := time.NewTimer(in.options.times.store)
 	defer timer.Stop()
 	for {
 		claim, was, wait := in.keys.claim(key, content)
@@ -356,14 +349,14 @@ func (in *Input) store(c *conn, p *parcel, claim *claim) answer {
 	f := &fate{known: make(chan struct{})}
 	n := p.batch.Len()
 	in.fates.Go(func() { in.runStore(f, p, claim) })
-	timer := time.NewTimer(storeTime)
+	timer := time.NewTimer(in.options.times.store)
 	defer timer.Stop()
 	select {
 	case <-f.known:
 	case <-timer.C:
 		in.stalled.Add(1)
 		if f.state.CompareAndSwap(fateOpen, fateLate) {
-			in.events.slow(c.door.url, storeTime)
+			in.events.slow(c.door.url, in.options.times.store)
 			return later(5, "the store does not answer")
 		}
 		in.stalled.Add(-1)
