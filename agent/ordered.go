@@ -112,7 +112,7 @@ func (p *pipeline) stage(ctx context.Context, store *storage.Store, batches []st
 		settle()
 		return nothingToStore{}, nil
 	}
-	receipt, err := store.Append(ctx, storage.Unit{Batches: batches, State: changes, Hurry: x.hurry, Staged: settle})
+	receipt, err := store.Append(ctx, storage.Unit{Batches: batches, State: changes, Hurry: x.hurry, Acks: x.hurry, Staged: settle})
 	if err != nil {
 		p.undo()
 		return nil, err

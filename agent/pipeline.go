@@ -310,7 +310,7 @@ func (p *pipeline) process(ctx context.Context, store *storage.Store, b *record.
 	kept := recordsIn(batches)
 	var receipt inputs.Receipt = nothingToStore{}
 	if kept > 0 || len(x.marks) > 0 {
-		if receipt, err = store.Append(ctx, storage.Unit{Batches: batches, State: x.marks, Hurry: x.hurry}); err != nil {
+		if receipt, err = store.Append(ctx, storage.Unit{Batches: batches, State: x.marks, Hurry: x.hurry, Acks: x.hurry}); err != nil {
 			return nil, err
 		}
 	}

@@ -201,7 +201,7 @@ func (s *Store) admit(ctx context.Context, u *Unit) (overflows bool, err error) 
 		if in.closed {
 			return false, ErrClosed
 		}
-		if err := s.refused(u.Batches); err != nil {
+		if err := s.refused(u); err != nil {
 			return false, err
 		}
 		if in.bytes == 0 || in.bytes+size <= maxStaged {
@@ -223,10 +223,15 @@ func (s *Store) admit(ctx context.Context, u *Unit) (overflows bool, err error) 
 	}
 }
 
-// refused finds each batch's gate and returns ErrFull if one pushes back.
-func (s *Store) refused(batches []StreamBatch) error {
-	for i := range batches {
-		name := batches[i].Stream
+// refused finds each batch's gate and returns ErrFull if one pushes back, or
+// would drop what a sender is told to be safe. A disk that takes nothing is no
+// place for such records either: their sender can wait for it, and hold them.
+func (s *Store) refused(u *Unit) error {
+	if u.Acks && s.intake.hard {
+		return ErrFull
+	}
+	for i := range u.Batches {
+		name := u.Batches[i].Stream
 		gt := s.intake.gates[name]
 		if gt == nil {
 			if len(name) == 0 || len(name) > maxName {
@@ -237,7 +242,7 @@ func (s *Store) refused(batches []StreamBatch) error {
 			s.mu.Unlock()
 			s.intake.gates[name] = gt
 		}
-		if gt.shut.Load() == gatePushesBack {
+		if shut := gt.shut.Load(); shut == gatePushesBack || u.Acks && shut == gateDrops {
 			return ErrFull
 		}
 	}

@@ -129,6 +129,32 @@ func TestDropNewCountsWhatItDoesNotTake(t *testing.T) {
 	wantRun(t, numbers, 0, got.Records)
 }
 
+// TestWhatASenderIsToldToBeSafeIsNeverDropped: a stream that drops what is new,
+// and a disk that takes nothing, are ErrFull to whoever would acknowledge.
+func TestWhatASenderIsToldToBeSafeIsNeverDropped(t *testing.T) {
+	s := openStore(t, Options{Policy: func(string) Policy { return Policy{MaxSize: 10_000, OnFull: DropNew} }})
+	stored := uint64(0)
+	var err error
+	for err == nil && stored < 5000 {
+		var r *Receipt
+		if r, err = s.Append(t.Context(), Unit{Batches: []StreamBatch{{"a", numbered(stored, 50, 100)}}, Hurry: true, Acks: true}); err == nil {
+			if err := r.Wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			stored += 50
+		}
+	}
+	if got := info(t, s, "a"); !errors.Is(err, ErrFull) || got.Dropped != 0 || got.Records != stored {
+		t.Fatalf("%v, %+v; want ErrFull, and %d records of which none was dropped", err, got, stored)
+	}
+	s.disk(true)
+	if _, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"b", numbered(0, 1, 100)}}, Acks: true}); !errors.Is(err, ErrFull) {
+		t.Errorf("on a disk that takes nothing: got %v, want ErrFull", err)
+	}
+	s.disk(false)
+	put(t, s, "b", numbered(0, 1, 100))
+}
+
 func TestPushBackKeepsWhatACursorHasNotDelivered(t *testing.T) {
 	s := openStore(t, Options{Policy: func(string) Policy { return Policy{MaxSize: 20_000, MaxAge: time.Nanosecond, OnFull: PushBack} }})
 	s.MoveCursor("f", "a", 1)

@@ -32,6 +32,7 @@ type Unit struct {
 	Batches []StreamBatch // taken over, whatever Append returns
 	State   []Change      // copied; of two with one key the later counts
 	Hurry   bool          // a sender is blocked on the receipt
+	Acks    bool          // a sender is told of the receipt: where others' records would be dropped, ErrFull
 
 	// Staged is nil, or called once, before anything is compressed: the unit's
 	// place in the order is fixed, and the lock that keeps callers in order may be
