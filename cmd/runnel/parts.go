@@ -8,6 +8,7 @@ import (
 	syslogin "github.com/runnel-log/runnel/agent/inputs/syslog"
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/file"
+	relpout "github.com/runnel-log/runnel/forwarders/relp"
 	"github.com/runnel-log/runnel/forwarders/stdout"
 	syslogout "github.com/runnel-log/runnel/forwarders/syslog"
 	"github.com/runnel-log/runnel/forwarders/webhook"
@@ -23,6 +24,7 @@ func kinds() agent.Kinds {
 		},
 		Forwarders: []forwarders.Kind{
 			file.Kind,
+			relpout.Kind,
 			stdout.Kind,
 			syslogout.Kind,
 			webhook.Kind,

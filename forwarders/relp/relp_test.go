@@ -1,0 +1,60 @@
+package relp
+
+import (
+	"crypto/tls"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/runnel-log/runnel/forwarders"
+	"github.com/runnel-log/runnel/forwarders/forwardertest"
+	"github.com/runnel-log/runnel/internal/tlsconf/tlstest"
+)
+
+func options(to string, change func(o *Options)) *Options {
+	o := defaults()
+	o.To = to
+	if change != nil {
+		change(o)
+	}
+	return o
+}
+
+func serverTLS(t testing.TB, ca *tlstest.Authority) *tls.Config {
+	t.Helper()
+	cert, key := ca.Issue(t, "server", time.Now().Add(time.Hour))
+	pair, err := tls.LoadX509KeyPair(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{pair}}
+}
+
+func TestKeepsTheContract(t *testing.T) {
+	f := func(name string, change func(o *Options)) {
+		t.Run(name, func(t *testing.T) {
+			forwardertest.Run(t, Kind, func(t *testing.T) *forwardertest.Receiver {
+				s := startServer(t, "tcp", "127.0.0.1:0", nil)
+				return s.receiver(t, options("tcp://"+s.address, change))
+			})
+		})
+	}
+	f("tcp", nil)
+	f("window of 1", func(o *Options) { o.Window = 1 })
+	f("window of 10", func(o *Options) { o.Window = 10 })
+	f("rfc3164", func(o *Options) { o.Format = forwarders.RFC3164 })
+	f("json", func(o *Options) { o.Message = forwarders.MessageJSON })
+	t.Run("unix", func(t *testing.T) {
+		forwardertest.Run(t, Kind, func(t *testing.T) *forwardertest.Receiver {
+			s := startServer(t, "unix", filepath.Join(t.TempDir(), "relp.sock"), nil)
+			return s.receiver(t, options("unix://"+s.address, nil))
+		})
+	})
+	ca := tlstest.NewAuthority(t, "test")
+	t.Run("tls", func(t *testing.T) {
+		forwardertest.Run(t, Kind, func(t *testing.T) *forwardertest.Receiver {
+			s := startServer(t, "tcp", "127.0.0.1:0", serverTLS(t, ca))
+			return s.receiver(t, options("tls://"+s.address, func(o *Options) { o.TLS.CA = ca.File }))
+		})
+	})
+}
