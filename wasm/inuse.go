@@ -14,6 +14,19 @@ func (m *Module) MemoryInUse() int64 {
 	}
 }
 
+// Refresh ends the instances that are idle: what comes next finds one that
+// remembers nothing. Instances of lines and those at work stay.
+func (m *Module) Refresh() {
+	for {
+		select {
+		case in := <-m.free:
+			m.dropInstance(in)
+		default:
+			return
+		}
+	}
+}
+
 // MemoryInUse returns the bytes of linear memory of the line's instance; 0 if there is none.
 func (l *Line) MemoryInUse() int64 {
 	if l.begin(context.Background()) != nil {

@@ -18,7 +18,7 @@ type moduleTestCmd struct {
 	Path    []string `arg:"" optional:"" help:"A project's folder, or files of cases; default the project here."`
 	Match   string   `name:"run" placeholder:"PATTERN" help:"Only cases whose name, or file, contains this."`
 	Update  bool     `help:"Write what came out into the cases that fail. Read the difference before you commit it."`
-	Strict  bool     `help:"Also run each case with every record a batch of its own, and of an ordered module with restarts between, and want the same."`
+	Strict  bool     `help:"Also run each case with every record a batch of its own, and with a restart before each, and want the same."`
 	NoBuild bool     `help:"Do not build first, even if the source is newer than the module."`
 	Module  string   `placeholder:"FILE" help:"The module to test; default the project's."`
 }

@@ -28,16 +28,22 @@ func newPlace(m *wasm.Module, state map[string][]byte) (*place, error) {
 	for key, value := range state {
 		p.stored[wasm.ValueKey(key)] = value
 	}
-	return p, p.restart()
+	return p, p.begin()
 }
 
-// restart begins a line with what is stored, and ends the one there was.
+// restart ends the instances, and begins again with what is stored.
 func (p *place) restart() error {
-	if !p.module.Ordered() {
-		return nil
-	}
 	if p.line != nil {
 		p.line.Close()
+	}
+	p.module.Refresh()
+	return p.begin()
+}
+
+// begin begins a line, if the module is ordered, with what is stored.
+func (p *place) begin() error {
+	if !p.module.Ordered() {
+		return nil
 	}
 	p.state = wasm.NewState()
 	for key, value := range p.stored {

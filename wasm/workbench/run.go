@@ -115,17 +115,14 @@ func fieldsOfBatch(b *record.Batch) []Fields {
 	return all
 }
 
-// CheckBatching runs a case again with every record a batch of its own, and, of
-// an ordered module, with the instance ended before each, and says where the outcome is another.
+// CheckBatching runs a case again with every record a batch of its own, and with
+// the instance ended before each, and says where the outcome is another.
 func (d *Desk) CheckBatching(ctx context.Context, r *Result) ([]Finding, error) {
 	if len(r.Got) == 0 || r.Got[0].Refused != "" {
 		return nil, nil
 	}
 	var findings []Finding
 	for _, restart := range []bool{false, true} {
-		if restart && !d.Description.Ordered {
-			continue
-		}
 		steps, of := cut(r.Case.Steps, restart)
 		got, err := d.steps(ctx, r.Case, steps)
 		if err != nil {

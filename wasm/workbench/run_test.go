@@ -128,6 +128,34 @@ func TestStrictFindsWhatDependsOnBatches(t *testing.T) {
 	f("records: [{message: 'hold a'}, {message: 'heldcount a'}]", "with each record a batch of its own: record 1: attrs.held -0 +1")
 }
 
+// Nor does it remember across a restart where it keeps no state at all.
+func TestRestartForgetsVariables(t *testing.T) {
+	d := openDesk(t, "testdata/remember.wasm")
+	run := func(text string) *Result {
+		t.Helper()
+		r, err := d.Run(t.Context(), parseOne(t, text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	f := func(text, want string) {
+		t.Helper()
+		if got := printed(run(text).Diff); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	const first, second = "  - {records: [{message: a}], want: {records: [{like: 1, attrs: {n: 1}}]}}\n", "  - {records: [{message: b}], want: {records: [{like: 2, attrs: {n: 2}}]}}\n"
+	f("steps:\n"+first+second, "")
+	f("steps:\n"+first+"  - {restart: true}\n"+second, "record 1: attrs.n -2 +1")
+
+	r := run("records: [{message: a}, {message: b}]\nwant: {records: [{like: 1, attrs: {n: 1}}, {like: 2, attrs: {n: 2}}]}")
+	findings, err := d.CheckBatching(t.Context(), r)
+	if got, want := printed(r.Diff)+printed(findings), "with each record a batch of its own, and a restart before each: record 2: attrs.n -2 +1"; err != nil || got != want {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+}
+
 func TestArchiveCases(t *testing.T) {
 	d := openDesk(t, conformance)
 	path := filepath.Join(t.TempDir(), "x.txtar")
