@@ -73,6 +73,7 @@ type Agent struct {
 	pipelineCounts map[string]*pipelineCounts
 	deliveryCounts map[string]*deliveryCounts
 	states         map[string]*states        // of pipelines, by name; the same
+	refused        map[string]refusal        // of modules, by name: files on disk that cannot take the place of the running ones
 	memories       map[string]*inputs.Memory // of inputs, by the beginning of their marks' keys; the same
 	rates          rates
 
@@ -92,7 +93,7 @@ func New(o Options) *Agent {
 		modules: make(map[string]*module), pipelines: make(map[string]*pipeline),
 		inputs: make(map[string]*running), deliveries: make(map[string]*delivering),
 		pipelineCounts: make(map[string]*pipelineCounts), deliveryCounts: make(map[string]*deliveryCounts),
-		states: make(map[string]*states), memories: make(map[string]*inputs.Memory),
+		states: make(map[string]*states), refused: make(map[string]refusal), memories: make(map[string]*inputs.Memory),
 	}
 }
 

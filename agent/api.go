@@ -107,5 +107,5 @@ func (s source) Head(stream string, at uint64) (query.Head, bool) {
 }
 
 func (s source) Read(stream string, at uint64, b *record.Batch) (uint64, error) {
-	return s.Store.Read(stream, at, b)
+	return s.Store.ReadBlock(stream, at, b)
 }

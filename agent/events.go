@@ -94,9 +94,9 @@ func (e events) tickFailed(pipeline string, err error) {
 	e.sampled.Warn().Str("pipeline", pipeline).Err(err).Msg("what modules said at a tick was not stored; they are asked again")
 }
 
-func (e events) released(pipeline, module, stream string, records int) {
-	e.log.Warn().Str("pipeline", pipeline).Str("module", module).Str("stream", stream).Int("records", records).
-		Msg("the configuration has this module no more; what it held is stored, and the rest of its state forgotten")
+func (e events) released(pipeline, module, by string, records int) {
+	e.log.Warn().Str("pipeline", pipeline).Str("module", module).Str("by", by).Int("records", records).
+		Msg("the configuration has this module no more; what it held has passed that pipeline, and the rest of its state is forgotten")
 }
 
 func (e events) heldBack(err error) {

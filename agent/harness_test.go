@@ -18,6 +18,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/runnel-log/runnel/agent/inputs"
+	httpin "github.com/runnel-log/runnel/agent/inputs/http"
 	syslogin "github.com/runnel-log/runnel/agent/inputs/syslog"
 	"github.com/runnel-log/runnel/agent/query"
 	"github.com/runnel-log/runnel/forwarders"
@@ -93,7 +94,7 @@ const (
 // realKinds are the kinds of the binary, and one more forwarder that delivers to f.
 func realKinds(f forwarders.Forwarder) Kinds {
 	return Kinds{
-		Inputs: []inputs.Kind{syslogin.Kind},
+		Inputs: []inputs.Kind{syslogin.Kind, httpin.Kind},
 		Forwarders: []forwarders.Kind{fileout.Kind, syslogout.Kind, webhook.Kind, {
 			Name: "test", Options: func() config.Options { return new(testOptions) },
 			New: func(config.Options, forwarders.Setup) (forwarders.Forwarder, error) { return f, nil },

@@ -224,13 +224,14 @@ func (p *pipeline) part(ctx context.Context, store *storage.Store, stays func(mo
 
 // release stores what modules hold that no pipeline of the configuration has any
 // more, as after a restart with another one, and forgets the rest of their state.
-// It goes to the stream of the pipeline they were in, or to the default one.
+// The records pass all steps of the pipeline they were in, since nobody knows any
+// more which were before them, and one behind may have been there to redact.
 func (a *Agent) release(ctx context.Context, b *build) error {
 	owners := make(map[string]map[string]bool) // modules by pipeline
 	a.store.State("", func(key string, _ []byte) {
 		pipeline, rest, _ := strings.Cut(key, "\x00")
 		module, _, ok := strings.Cut(rest, "\x00")
-		if ok && pipeline != markOwner && !b.names(pipeline, module) {
+		if ok && partName.MatchString(pipeline) && partName.MatchString(module) && !b.names(pipeline, module) {
 			if owners[pipeline] == nil {
 				owners[pipeline] = make(map[string]bool)
 			}
@@ -238,40 +239,46 @@ func (a *Agent) release(ctx context.Context, b *build) error {
 		}
 	})
 	for pipeline, modules := range owners {
-		stream := defaultName
-		if p := b.pipelines[pipeline]; p != nil {
-			stream = p.stream
+		into := b.pipelines[pipeline]
+		if into == nil {
+			into = b.fallback
 		}
 		for module := range modules {
-			n, err := a.statesOf(pipeline).leave(ctx, a.store, module, stream)
+			kept := a.statesOf(pipeline)
+			n, err := kept.leave(ctx, a.store, module, into)
+			kept.turn.Lock()
+			a.countsOf(pipeline).held.Add(int64(kept.count()))
+			kept.turn.Unlock()
 			if err != nil {
 				return fmt.Errorf("module %q of pipeline %q: %w", module, pipeline, err)
 			}
-			a.events.released(pipeline, module, stream, n)
+			a.events.released(pipeline, module, into.name, n)
 		}
 	}
 	return nil
 }
 
-// leave stores what a module holds in a stream, and forgets its state.
-func (s *states) leave(ctx context.Context, store *storage.Store, module, stream string) (released int, err error) {
-	s.turn.Lock()
-	defer s.turn.Unlock()
+// leave stores what a module holds by way of a pipeline, and forgets its state.
+func (s *states) leave(ctx context.Context, store *storage.Store, module string, into *pipeline) (released int, err error) {
 	held := record.NewBatch()
+	s.turn.Lock()
 	state := s.of(module)
 	released = state.Leave(held)
-	var changes []storage.Change
+	var marks []storage.Change
 	for _, c := range state.Changes(nil) {
-		changes = append(changes, storage.Change{Key: s.owner + "\x00" + module + "\x00" + c.Key, Value: c.Value})
+		marks = append(marks, storage.Change{Key: s.owner + "\x00" + module + "\x00" + c.Key, Value: c.Value})
 	}
-	if _, err = store.Append(ctx, storage.Unit{Batches: splitByStream(held, stream), State: changes}); err != nil {
-		delete(s.module, module) // what is stored is still there, and is read again
-		return 0, err
-	}
-	state.Settle()
 	delete(s.module, module)
-	s.count()
-	return released, nil
+	s.turn.Unlock()
+	_, err = into.process(ctx, store, held, extra{marks: marks})
+	if err == nil {
+		return released, nil
+	}
+	kept := loadStates(store, s.owner, events{}) // what is stored is still there
+	s.turn.Lock()
+	defer s.turn.Unlock()
+	s.module[module] = kept.of(module)
+	return 0, err
 }
 
 // newLine finds the place of an ordered module in p.

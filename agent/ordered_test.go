@@ -175,12 +175,25 @@ func TestChangedFileReplacesItsModule(t *testing.T) {
 		t.Fatal(err)
 	}
 	waitUntil(t, "the refusal", func() bool { return strings.Contains(a.logs.String(), "the running one stays") })
+	if got := a.status().Modules[0].Refused; !strings.Contains(got, "count.wasm") {
+		t.Errorf("status says %q of the file that was refused", got)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "beside"), nil, 0o600); err != nil { // what changes nothing is not refused again
+		t.Fatal(err)
+	}
+	a.refresh(t.Context())
+	if n := strings.Count(a.logs.String(), "the running one stays"); n != 1 {
+		t.Errorf("the refusal was said %d times", n)
+	}
 	write(t, c, line("count total"))
 	waitUntil(t, "three records", func() bool {
 		return checkCounts(t, func(f func(uint64, record.View)) { messages(t, a.store, "app", f) }) == 3
 	})
 	putGuest(t, dir, "3")
 	waitUntil(t, "the third module", func() bool { return version() == "3" })
+	if got := a.status().Modules[0].Refused; got != "" {
+		t.Errorf("status still says %q", got)
+	}
 }
 
 // TestHeldRecordsSurvive: what a module holds is there after a restart and a
@@ -232,7 +245,7 @@ func TestHeldRecordsSurvive(t *testing.T) {
 }
 
 // TestHeldRecordsOfAForgottenModule: a restart with a configuration that has the
-// module no more stores what it held.
+// module no more stores what it held, by the steps that are still there.
 func TestHeldRecordsOfAForgottenModule(t *testing.T) {
 	dir := countDirectory(t, countConfig)
 	a := startAgent(t, dir, countConfig, nil)
@@ -240,10 +253,16 @@ func TestHeldRecordsOfAForgottenModule(t *testing.T) {
 	write(t, c, line("hold k")+line("put key value")+line("hold k"))
 	waitUntil(t, "two to be held", func() bool { return a.status().Pipelines[0].Held == 2 })
 	a.stop(t)
-	a = startAgent(t, dir, "inputs: {in: {type: syslog, listen: ['tcp://127.0.0.1:0']}}\n", nil)
+	a = startAgent(t, dir, "inputs: {in: {type: syslog, listen: ['tcp://127.0.0.1:0']}}\n"+
+		"pipelines: {main: {from: [in], stream: app, steps: [{set: {passed: '\"yes\"'}}]}}\n", nil)
 	waitUntil(t, "them to be stored", func() bool {
-		got := texts(t, a.store, "default")
-		return len(got) == 2 && got[0] == "hold k" && got[1] == "hold k"
+		n := 0
+		messages(t, a.store, "app", func(_ uint64, v record.View) {
+			if passed, ok := v.Attr("passed"); ok && string(v.Message()) == "hold k" && string(passed.Data) == "yes" {
+				n++
+			}
+		})
+		return n == 2
 	})
 	waitUntil(t, "their state to be forgotten", func() bool {
 		n := 0

@@ -269,6 +269,7 @@ func (a *Agent) adopt(b *build) {
 	a.mu.Lock()
 	oldPipelines, oldModules := a.pipelines, a.modules
 	a.config, a.pipelines, a.modules = b.config, b.pipelines, b.modules
+	clear(a.refused)
 	gone, replaced := a.takeInputs(b)
 	stopped := a.takeDeliveries(b)
 	a.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -92,7 +93,7 @@ func (h host) Status() query.Status {
 	for name, d := range a.deliveries {
 		deliveries[name] = d
 	}
-	modules := a.modules
+	modules, refused := a.modules, maps.Clone(a.refused)
 	a.mu.Unlock()
 	if c == nil {
 		return query.Status{}
@@ -114,7 +115,11 @@ func (h host) Status() query.Status {
 	}
 	for _, mc := range c.Modules {
 		if m := modules[mc.Name]; m != nil {
-			s.Modules = append(s.Modules, moduleStatus(m))
+			one := moduleStatus(m)
+			if r, ok := refused[mc.Name]; ok {
+				one.Refused = r.err.Error()
+			}
+			s.Modules = append(s.Modules, one)
 		}
 	}
 	for _, fc := range c.Forwarders {
@@ -169,7 +174,7 @@ func moduleStatus(m *module) query.ModuleStatus {
 		version = manifest.Version
 	}
 	return query.ModuleStatus{Name: m.config.Name, Version: version, Ordered: m.Ordered(), File: m.config.Options.File, Hash: stats.Hash, LastError: stats.LastError, Records: stats.Records,
-		Dropped: stats.Dropped, Failed: stats.Failed, Seconds: stats.Slow.Seconds(), Bypassed: stats.Open}
+		Dropped: stats.Dropped, Failed: stats.Failed, Seconds: stats.Elapsed.Seconds(), LastErrorAt: stats.LastErrorAt, Bypassed: stats.Open}
 }
 
 // status describes the delivery and its cursors.

@@ -103,14 +103,18 @@ func (a *Agent) refresh(ctx context.Context) {
 	next := *running
 	next.Modules = slices.Clone(running.Modules)
 	var names []string
+	again := true // all of it has been refused before
 	for i := range next.Modules {
 		m := &next.Modules[i]
 		if digest := m.digest(); digest != m.Digest {
 			m.Digest = digest
 			names = append(names, m.Name)
+			again = again && a.refused[m.Name].digest == digest
+		} else {
+			delete(a.refused, m.Name) // it is as it was again
 		}
 	}
-	if len(names) == 0 {
+	if len(names) == 0 || again {
 		return
 	}
 	b, err := a.prepare(ctx, &next)
@@ -119,11 +123,30 @@ func (a *Agent) refresh(ctx context.Context) {
 		return
 	}
 	if err != nil {
+		for i := range next.Modules {
+			if m := &next.Modules[i]; slices.Contains(names, m.Name) {
+				a.refuse(m, err)
+			}
+		}
 		a.events.swapRefused(names, err)
 		return
 	}
 	a.adopt(b)
 	a.events.swapped(names)
+}
+
+// refusal is why a module's file, as it is now, does not run.
+type refusal struct {
+	digest string
+	err    error
+}
+
+// refuse notes that the file of a running module cannot be used: the next start
+// would fail on it, so status says so until it is mended.
+func (a *Agent) refuse(m *ModuleConfig, err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.refused[m.Name] = refusal{m.Digest, err}
 }
 
 // moduleFiles are the files that the modules of a configuration are made of.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/runnel-log/runnel/record"
 )
@@ -82,6 +83,7 @@ func (l *Line) Process(ctx context.Context, in *record.Batch, out *Outcome) erro
 		return err
 	}
 	defer l.end()
+	defer l.module.counters.spend(time.Now())
 	return l.module.process(ctx, l, in, out)
 }
 

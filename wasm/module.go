@@ -101,11 +101,12 @@ type Module struct {
 
 	hash string // SHA-256 of the file, hexadecimal
 
-	mu        sync.Mutex
-	streams   map[string]string  // guarded by mu: names guests routed to
-	lastError string             // guarded by mu: of the last record a guest failed on
-	lines     map[*Line]struct{} // guarded by mu: those not closed
-	lined     atomic.Int32       // instances of lines
+	mu          sync.Mutex
+	streams     map[string]string  // guarded by mu: names guests routed to
+	lastError   string             // guarded by mu: of the last record a guest failed on
+	lastErrorAt time.Time          // guarded by mu
+	lines       map[*Line]struct{} // guarded by mu: those not closed
+	lined       atomic.Int32       // instances of lines
 }
 
 // Load reads, checks and compiles a module, makes its first instance and lets

@@ -129,6 +129,7 @@ func (m *Module) Process(ctx context.Context, in *record.Batch, out *Outcome) er
 	if m.ordered {
 		return ErrOrdered
 	}
+	defer m.counters.spend(time.Now())
 	return m.process(ctx, nil, in, out)
 }
 

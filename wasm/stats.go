@@ -10,8 +10,9 @@ import (
 
 // Stats are a module's figures since it was loaded.
 type Stats struct {
-	Hash      string // SHA-256 of the module as it was given, hexadecimal
-	LastError string // why the guest failed last; empty if it never did
+	Hash        string    // SHA-256 of the module as it was given, hexadecimal
+	LastError   string    // why the guest failed last; empty if it never did
+	LastErrorAt time.Time // when that was
 
 	Records, Emitted, Dropped, Patched, Routed, Failed uint64
 
@@ -30,6 +31,7 @@ type Stats struct {
 	Fuel          uint64        // used by guests, in units (ABI §7.2)
 	Instances     int           // in being
 	Memory        int64         // bytes of linear memory each may take
+	Elapsed       time.Duration // between a batch's coming and its going, of all batches
 	Slow          time.Duration // guest CPU of calls longer than about a millisecond
 }
 
@@ -39,6 +41,7 @@ type counters struct {
 	calls, traps, deadlines, outputs, bypassed         *metrics.Counter
 	recycled                                           *metrics.Counter
 	held, released, ticks                              *metrics.Counter
+	seconds                                            *metrics.FloatCounter
 }
 
 func newCounters(set *metrics.Set, module string) counters {
@@ -46,6 +49,7 @@ func newCounters(set *metrics.Set, module string) counters {
 		return set.GetOrCreateCounter(fmt.Sprintf("runnel_module_%s{module=%q%s}", name, module, more))
 	}
 	return counters{
+		seconds:   set.GetOrCreateFloatCounter(fmt.Sprintf("runnel_module_seconds_total{module=%q}", module)),
 		records:   get("records_total", ""),
 		emitted:   get("emitted_records_total", ""),
 		dropped:   get("dropped_records_total", ""),
@@ -63,6 +67,9 @@ func newCounters(set *metrics.Set, module string) counters {
 		outputs:   get("failures_total", `,reason="output"`),
 	}
 }
+
+// spend adds the time since a batch was given to the module.
+func (c *counters) spend(since time.Time) { c.seconds.Add(time.Since(since).Seconds()) }
 
 // count adds the outcome of a batch of n records.
 func (c *counters) count(n int, o *Outcome) {
@@ -99,7 +106,7 @@ func (m *Module) note(o *Outcome) {
 func (m *Module) remember(o *Outcome) {
 	if o.LastError != "" {
 		m.mu.Lock()
-		m.lastError = o.LastError
+		m.lastError, m.lastErrorAt = o.LastError, time.Now()
 		m.mu.Unlock()
 	}
 }
@@ -120,16 +127,16 @@ func (c *counters) failure(err error) {
 func (m *Module) Stats() Stats {
 	c := &m.counters
 	m.mu.Lock()
-	lastError := m.lastError
+	lastError, lastErrorAt := m.lastError, m.lastErrorAt
 	m.mu.Unlock()
 	return Stats{
-		Hash: m.hash, LastError: lastError,
+		Hash: m.hash, LastError: lastError, LastErrorAt: lastErrorAt,
 		Records: c.records.Get(), Emitted: c.emitted.Get(), Dropped: c.dropped.Get(),
 		Patched: c.patched.Get(), Routed: c.routed.Get(), Failed: c.failed.Get(),
 		Held: c.held.Get(), Released: c.released.Get(), Ticks: c.ticks.Get(),
 		Calls: c.calls.Get(), Traps: c.traps.Get(), Deadlines: c.deadlines.Get(), BadOutputs: c.outputs.Get(),
 		Bypassed: c.bypassed.Get(), Open: m.breaker.open(),
 		LogSuppressed: m.said.suppressed.Load(), Instances: len(m.slots) + int(m.lined.Load()), Memory: m.options.Memory,
-		Recycled: c.recycled.Get(), Fuel: m.fuel.Load(), Slow: time.Duration(m.spent.Load()),
+		Recycled: c.recycled.Get(), Fuel: m.fuel.Load(), Slow: time.Duration(m.spent.Load()), Elapsed: time.Duration(c.seconds.Get() * float64(time.Second)),
 	}
 }

@@ -103,17 +103,19 @@ type PipelineStatus struct {
 
 // ModuleStatus is one Wasm module.
 type ModuleStatus struct {
-	Name      string  `json:"name"`
-	File      string  `json:"file"`
-	Hash      string  `json:"hash"`              // SHA-256 of the file, hexadecimal
-	Version   string  `json:"version,omitempty"` // as its manifest says
-	Ordered   bool    `json:"ordered"`           // it keeps state, and sees its batches one after another
-	Records   uint64  `json:"records"`
-	Dropped   uint64  `json:"dropped"`
-	Failed    uint64  `json:"failed"`
-	Seconds   float64 `json:"seconds"` // spent inside the guest
-	LastError string  `json:"last_error,omitempty"`
-	Bypassed  bool    `json:"bypassed"` // it keeps failing, and on_error decides for every record
+	Name        string    `json:"name"`
+	File        string    `json:"file"`
+	Hash        string    `json:"hash"`              // SHA-256 of the file, hexadecimal
+	Version     string    `json:"version,omitempty"` // as its manifest says
+	Ordered     bool      `json:"ordered"`           // it keeps state, and sees its batches one after another
+	Records     uint64    `json:"records"`
+	Dropped     uint64    `json:"dropped"`
+	Failed      uint64    `json:"failed"`
+	Seconds     float64   `json:"seconds"` // spent in the module, the host\'s share included
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
+	Refused     string    `json:"refused,omitempty"` // why its file, as it is now, cannot take the place of the running one: a start would fail on it
+	Bypassed    bool      `json:"bypassed"`          // it keeps failing, and on_error decides for every record
 }
 
 // StreamStatus is one stream.

@@ -285,6 +285,7 @@ func TestSpansAndSizesAreShort(t *testing.T) {
 	f(span(0), "-")
 	f(span(0.25), "0.2s")
 	f(span(90), "1m30s")
+	f(span(300), "5m")
 	f(span(3725), "1h2m")
 	f(span(36000), "10h0m")
 	f(span(200000), "2d7h")

@@ -86,7 +86,7 @@ func inputTable(st query.Status) table {
 }
 
 func pipelineTable(st query.Status) table {
-	t := table{title: "PIPELINES", head: []string{"NAME", "FROM", "RECEIVED", "EMITTED", "STORED", "REJECTED", "RATE", "DROPPED"}}
+	t := table{title: "PIPELINES", head: []string{"NAME", "FROM", "RECEIVED", "EMITTED", "STORED", "HELD", "REJECTED", "RATE", "DROPPED"}}
 	for _, p := range st.Pipelines {
 		var dropped []string
 		for _, reason := range slices.Sorted(maps.Keys(p.Dropped)) {
@@ -97,7 +97,7 @@ func pipelineTable(st query.Status) table {
 		if len(dropped) == 0 {
 			dropped = []string{"-"}
 		}
-		t.add(p.Name, strings.Join(p.From, ","), num(p.Received), zero(p.Emitted), num(p.Stored), zero(p.Rejected), rate(p.Rate), strings.Join(dropped, ","))
+		t.add(p.Name, strings.Join(p.From, ","), num(p.Received), zero(p.Emitted), num(p.Stored), zero(uint64(max(0, p.Held))), zero(p.Rejected), rate(p.Rate), strings.Join(dropped, ","))
 	}
 	return t
 }
@@ -110,6 +110,9 @@ func moduleTable(st query.Status) table {
 			each = perRecord(time.Duration(m.Seconds * 1e9 / float64(m.Records)))
 		}
 		state := "runs"
+		if m.Refused != "" {
+			state = "runs an older file"
+		}
 		if m.Bypassed {
 			state = "bypassed"
 		}
@@ -161,7 +164,10 @@ func troubleTable(st query.Status, now time.Time) table {
 	}
 	for _, m := range st.Modules {
 		if m.LastError != "" {
-			t.add("module "+m.Name, "-", m.LastError)
+			t.add("module "+m.Name, ago(m.LastErrorAt, now), m.LastError)
+		}
+		if m.Refused != "" {
+			t.add("module "+m.Name, "-", "its file cannot take the place of the running one, and a start would fail: "+m.Refused)
 		}
 	}
 	for _, f := range st.Forwarders {

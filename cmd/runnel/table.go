@@ -97,7 +97,10 @@ func span(seconds float64) string {
 	case d < 10*time.Second:
 		return fmt.Sprintf("%.1fs", d.Seconds())
 	case d < time.Hour:
-		return strings.TrimSuffix(d.Round(time.Second).String(), "m0s")
+		if text, whole := strings.CutSuffix(d.Round(time.Second).String(), "m0s"); whole {
+			return text + "m"
+		}
+		return d.Round(time.Second).String()
 	case d < 48*time.Hour:
 		return strings.TrimSuffix(d.Round(time.Minute).String(), "0s")
 	default:
