@@ -184,6 +184,28 @@ func TestAddressesInFlowStyle(t *testing.T) {
 	}
 }
 
+// The library reads {a:b: 1} as one long key; what it means is never guessed.
+func TestKeysWithColons(t *testing.T) {
+	f := func(src, want string) {
+		t.Helper()
+		n, ps := Parse("f.yaml", []byte(src))
+		got := ""
+		if len(ps) > 0 {
+			got = ps[0].String()
+		} else if b, err := n.JSON(); err == nil {
+			got = string(b)
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", src, got, want)
+		}
+	}
+	f("{k:x: 1}", `f.yaml:1:2: a key with a colon in it; put the key in quotes: {"k:x": …}`)
+	f("a: {b: 2, k:1: x}", `f.yaml:1:11: a: a key with a colon in it; put the key in quotes: {"k:1": …}`)
+	f("a: {b: {k:x : 1}}", `f.yaml:1:9: a.b: a key with a colon in it; put the key in quotes: {"k:x": …}`)
+	f(`{"k:x": 1, 'l: m': 2}`, `{"k:x":1,"l: m":2}`)
+	f("k:x: 1\nl: {m: n:o, p: q}", `{"k:x":1,"l":{"m":"n:o","p":"q"}}`)
+}
+
 func TestSizes(t *testing.T) {
 	f := func(s string, want Bytes) {
 		t.Helper()

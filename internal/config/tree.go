@@ -144,6 +144,10 @@ func (b *builder) key(y ast.Node, path string) (string, place, bool) {
 	at := placeOf(y, place{})
 	switch y := y.(type) {
 	case *ast.StringNode:
+		if name, swallowed := swallows(y); swallowed {
+			b.report(at, path, "a key with a colon in it; put the key in quotes: {%q: …}", name)
+			return "", at, false
+		}
 		return y.Value, at, true
 	case *ast.MergeKeyNode:
 		return "<<", at, true
@@ -152,6 +156,16 @@ func (b *builder) key(y ast.Node, path string) (string, place, bool) {
 	}
 	b.report(at, path, "a key must be a word; write \"key: value\"")
 	return "", at, false
+}
+
+// swallows reports whether the library took {a:b: 1} for a key "a:b: 1" without a
+// value, and returns what the key was meant to be.
+func swallows(y *ast.StringNode) (key string, yes bool) {
+	if y.Token == nil || y.Token.Type != token.StringType {
+		return "", false
+	}
+	key, _, yes = strings.Cut(y.Value, ": ")
+	return strings.TrimSpace(key), yes
 }
 
 // scalar fills n from a scalar and expands it.
