@@ -113,7 +113,7 @@ func (f Fields) yaml() string {
 	var parts, attrs []string
 	for _, name := range f.names() {
 		key, isAttr := strings.CutPrefix(name, attrPrefix)
-		text := quote(key) + ": " + yamlOf(f[name])
+		text := quoteKey(key) + ": " + yamlOf(f[name])
 		if isAttr {
 			attrs = append(attrs, text)
 		} else {
@@ -159,7 +159,7 @@ func yamlOf(text string) string {
 		if i > 0 {
 			spaced.WriteString(", ")
 		}
-		fmt.Fprintf(&spaced, "%s: %s", quote(key), yamlOf(string(m[key])))
+		fmt.Fprintf(&spaced, "%s: %s", quoteKey(key), yamlOf(string(m[key])))
 	}
 	return "{" + spaced.String() + "}"
 }

@@ -90,3 +90,11 @@ func jsonText(text string) string {
 
 // quote writes a text as a case's YAML holds it: as config.Quote does, but nothing is expanded there.
 func quote(s string) string { return strings.ReplaceAll(config.Quote(s), "$${", "${") }
+
+// quoteKey is quote for a key in braces, where our reader wants quotes around a colon.
+func quoteKey(s string) string {
+	if text := quote(s); text != s || !strings.Contains(s, ":") {
+		return text
+	}
+	return "'" + s + "'"
+}

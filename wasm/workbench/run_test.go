@@ -105,6 +105,26 @@ func TestUpdatedCasesPass(t *testing.T) {
 	}
 }
 
+// Keys with a colon in them are read back as they were written.
+func TestUpdateQuotesKeys(t *testing.T) {
+	d := openDesk(t, conformance)
+	path := filepath.Join(t.TempDir(), "x.yaml")
+	text := "records: [{message: 'put h:a 1'}, {message: 'json s:t {\"u:v\":1}'}]\nwant:\n  records: []\n  state: {}\n"
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Update(runAll(t, d, path)); err != nil {
+		t.Fatal(err)
+	}
+	written, err := os.ReadFile(path)
+	if err != nil || !strings.Contains(string(written), "state: {'h:a': '1'}") || !strings.Contains(string(written), `'s:t': {'u:v': 1}`) {
+		t.Errorf("wrote %s, %v", written, err)
+	}
+	if r := runAll(t, d, path)[0]; !r.Passed() {
+		t.Errorf("still %s", printed(r.Diff))
+	}
+}
+
 // A guest that remembers in its memory what belongs in the state is found out.
 func TestStrictFindsWhatDependsOnBatches(t *testing.T) {
 	d := openDesk(t, conformance)

@@ -284,7 +284,7 @@ func wantKey(c *Case, s Step, got *Want, key string, indent int) []string {
 func inBraces[V any](m map[string]V, text func(V) string) string {
 	parts := make([]string, 0, len(m))
 	for _, key := range slices.Sorted(maps.Keys(m)) {
-		parts = append(parts, quote(key)+": "+text(m[key]))
+		parts = append(parts, quoteKey(key)+": "+text(m[key]))
 	}
 	return "{" + strings.Join(parts, ", ") + "}"
 }
