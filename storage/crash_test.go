@@ -17,7 +17,11 @@ const crashDir = "RUNNEL_CRASH_DIR"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashDir); dir != "" {
-		crashChild(dir)
+		if _, fixed := os.LookupEnv(fixedWork); fixed {
+			fixedChild(dir)
+		} else {
+			crashChild(dir)
+		}
 		return
 	}
 	os.Exit(m.Run())

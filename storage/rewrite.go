@@ -205,9 +205,9 @@ func (s *Store) copyPiece(g *segment, log *bbolt.Bucket, p *piece) (size int, er
 	if len(p.sources) == 1 {
 		src := &p.sources[0]
 		sequence := src.seg.base + uint64(src.head.sequence)
-		entry, err := src.seg.read(sequence, nil)
-		if err == nil {
-			_, _, err = open(entry, sequence)
+		entry, err := readSound(src.seg, sequence)
+		if err != nil && s.search(src.seg, sequence) {
+			entry, err = readSound(src.seg, sequence)
 		}
 		if err != nil {
 			s.damaged(src.seg, p.stream.name, &src.head, err)
@@ -231,7 +231,11 @@ func (s *Store) copyPiece(g *segment, log *bbolt.Bucket, p *piece) (size int, er
 	for i := range p.sources {
 		src := &p.sources[i]
 		sequence := src.seg.base + uint64(src.head.sequence)
-		if err := s.readBlock(src.seg, p.stream.name, sequence, src.head.first, part); err != nil {
+		err := s.readBlock(src.seg, p.stream.name, sequence, src.head.first, part)
+		if err != nil && s.search(src.seg, sequence) {
+			err = s.readBlock(src.seg, p.stream.name, sequence, src.head.first, part)
+		}
+		if err != nil {
 			s.damaged(src.seg, p.stream.name, &src.head, err)
 			if err := flush(); err != nil {
 				return size, err
@@ -245,6 +249,15 @@ func (s *Store) copyPiece(g *segment, log *bbolt.Bucket, p *piece) (size int, er
 		whole.AppendBatch(part, 0, part.Len())
 	}
 	return size, flush()
+}
+
+// readSound reads an entry and checks its sums.
+func readSound(g *segment, sequence uint64) ([]byte, error) {
+	entry, err := g.read(sequence, nil)
+	if err == nil {
+		_, _, err = open(entry, sequence)
+	}
+	return entry, err
 }
 
 // together makes the one block that stands for those from from to to, under
