@@ -41,6 +41,7 @@ type delivery struct {
 	next     map[string]uint64          // first offset of each stream that the receiver is not known to have
 	skip     map[string]map[uint64]bool // offsets in dead letters, until the cursor passes them
 	narrow   map[string]narrowing       // streams in which a refused record is being looked for
+	edges    edges                      // of batches whose fate is not known
 	restart  context.CancelFunc         // ends the session under way
 	moves    int                        // cursors moved by hand; acks of sessions before the last move no longer count
 	state    string                     // up, retrying or stopped
@@ -57,7 +58,7 @@ type narrowing struct {
 
 func newDelivery(c ForwarderConfig, f forwarders.Forwarder, store *storage.Store, counts *deliveryCounts, e events) *delivery {
 	d := &delivery{name: c.Name, config: c, forwarder: f, store: store, counts: counts, events: e, state: "up",
-		next: make(map[string]uint64), skip: make(map[string]map[uint64]bool), narrow: make(map[string]narrowing)}
+		next: make(map[string]uint64), skip: make(map[string]map[uint64]bool), narrow: make(map[string]narrowing), edges: make(edges)}
 	if b, ok := f.(forwarders.Batcher); ok {
 		d.batching = b.Batching()
 	}
@@ -138,6 +139,7 @@ func (d *delivery) acknowledged(moves int, s *sent, delivered int, next uint64) 
 	}
 	l := d.pass(s, next)
 	d.next[s.stream] = next
+	d.edges.passed(s.stream, next)
 	if n, ok := d.narrow[s.stream]; ok && next >= n.until {
 		delete(d.narrow, s.stream)
 	}
@@ -227,6 +229,7 @@ func (d *delivery) setCursor(stream string, to uint64) {
 	d.next[stream] = to
 	delete(d.skip, stream)
 	delete(d.narrow, stream)
+	delete(d.edges, stream)
 	d.store.MoveCursor(d.name, stream, to)
 }
 

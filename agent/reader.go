@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"github.com/runnel-log/runnel/forwarders"
@@ -142,10 +143,14 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 	o := &r.toSend
 	*o = outgoing{sent: sent{stream: stream, from: r.at[stream]}}
 	skip, limit := r.d.obstacles(stream, o.from)
+	end, again := r.d.lastEdge(stream, o.from)
+	if !again {
+		end = r.end[stream]
+	}
 	r.out.Reset()
 	began := time.Now()
-	at, end := o.from, r.end[stream]
-	for looked := 0; at < end && ctx.Err() == nil && !r.enough(o, limit, looked, began); looked++ {
+	at := o.from
+	for looked := 0; at < end && ctx.Err() == nil && !r.enough(o, limit, looked, again, began); looked++ {
 		first, err := r.d.store.Read(stream, at, r.block)
 		if errors.Is(err, io.EOF) { // retention has taken all that was left
 			o.gaps = r.gone(o.gaps, stream, at, end)
@@ -157,12 +162,18 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 		}
 		if first > at {
 			o.gaps = r.gone(o.gaps, stream, at, first)
-			at = first
+			if at = first; again && at >= end {
+				break // retention has taken the batch's last
+			}
 		}
-		if r.asItIs(o, at, first, skip, limit) {
+		past := uint64(math.MaxUint64) // what has come since may go with it, unless the batch had its end before
+		if again {
+			past = end
+		}
+		if r.asItIs(o, at, first, skip, limit) && first+uint64(r.block.Len()) <= past {
 			return r.wholeBlock(o, first), nil
 		}
-		at = r.take(o, at, first, skip, limit)
+		at = r.take(o, at, min(past, first+uint64(r.block.Len())), first, skip, limit)
 	}
 	if at == o.from {
 		return nil, nil
@@ -177,14 +188,14 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 // enough reports whether what was read should go out. Where a filter leaves
 // out nearly everything, the cursor moves now and then all the same, and the few
 // records there are do not wait for company beyond the forwarder's own wait.
-func (r *reader) enough(o *outgoing, limit, looked int, began time.Time) bool {
+func (r *reader) enough(o *outgoing, limit, looked int, again bool, began time.Time) bool {
 	b := &r.d.batching
 	switch n := len(o.offsets); {
 	case looked == 0:
 		return false
 	case o.full || b.Records == 0 || n >= limit || r.out.Size() >= r.mostBytes():
 		return true
-	case looked < lookAhead:
+	case looked < lookAhead || again:
 		return false
 	default:
 		return n == 0 || time.Since(began) >= b.Wait
@@ -236,12 +247,12 @@ func (r *reader) wholeBlock(o *outgoing, first uint64) *outgoing {
 	return o
 }
 
-// take copies what the filter lets through from the block into the batch,
-// until limit, and returns the next offset to look at.
-func (r *reader) take(o *outgoing, at, first uint64, skip map[uint64]bool, limit int) uint64 {
+// take copies what the filter lets through from the block, up to end, into the
+// batch, until limit, and returns the next offset to look at.
+func (r *reader) take(o *outgoing, at, end, first uint64, skip map[uint64]bool, limit int) uint64 {
 	where := expression.Context{Stream: o.stream}
 	most := r.mostBytes()
-	for i := int(at - first); i < r.block.Len(); i++ {
+	for i := int(at - first); first+uint64(i) < end; i++ {
 		v, offset := r.block.At(i), first+uint64(i)
 		if skip[offset] || (r.e != nil && !r.e.Match(v, where)) {
 			continue
@@ -253,11 +264,19 @@ func (r *reader) take(o *outgoing, at, first uint64, skip map[uint64]bool, limit
 		r.out.AppendView(v)
 		o.offsets = append(o.offsets, offset)
 	}
-	return first + uint64(r.block.Len())
+	return end
 }
 
 func (r *reader) key(stream string, offsets []uint64) string {
 	return fmt.Sprintf("%s/%s/%d-%d", r.agent, stream, offsets[0], offsets[len(offsets)-1])
+}
+
+// lastEdge returns where a batch that begins at at ended when it was handed over
+// and not acknowledged; false if none was.
+func (d *delivery) lastEdge(stream string, at uint64) (end uint64, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.edges.after(stream, at)
 }
 
 // obstacles returns what a session has to work around in stream: offsets in

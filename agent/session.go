@@ -134,6 +134,9 @@ func (d *delivery) handOver(ctx context.Context, r *reader, out *outgoing) error
 		r.moved(out.stream, out.next)
 		return nil
 	}
+	d.mu.Lock()
+	d.edges.handed(out.stream, out.next)
+	d.mu.Unlock()
 	ack, err := d.forwarder.Deliver(ctx, &out.batch)
 	if err != nil {
 		return &batchError{stream: out.stream, offsets: out.offsets, err: err}
