@@ -48,7 +48,7 @@ func (w moduleWith) read() (config []byte, tables map[string]workbench.Table, er
 type moduleRunCmd struct {
 	Path string `arg:"" help:"A .wasm file, or a project's folder."`
 	moduleWith
-	Plain   bool   `help:"Lines on standard input are messages, not records as JSON."`
+	Plain   bool   `help:"Every line is a message, whole. Otherwise a line is a record as JSON, a syslog line, or plain text."`
 	OnError string `enum:"keep,drop,dead_letter" default:"keep" help:"What becomes of a record that the module fails on."`
 }
 
@@ -148,10 +148,7 @@ func (c moduleRunCmd) readInto(ctx context.Context, in io.Reader, batches chan<-
 	for n := 1; ; n++ {
 		line, err := readLine(from)
 		if len(line) > 0 {
-			if wrong := c.parse(line, &r); wrong != nil {
-				give()
-				return usageError{fmt.Errorf("line %d: %w; give --plain if lines are messages", n, wrong)}
-			}
+			c.parse(line, &r)
 			if wrong := b.Append(&r); wrong != nil {
 				give()
 				return fmt.Errorf("line %d: %w", n, wrong)
@@ -169,17 +166,15 @@ func (c moduleRunCmd) readInto(ctx context.Context, in io.Reader, batches chan<-
 }
 
 // parse reads a line as a record.
-func (c moduleRunCmd) parse(line []byte, r *record.Record) error {
-	if c.Plain {
-		r.Reset()
-		r.Message = line
-	} else if err := record.ParseJSON(line, r); err != nil {
-		return err
+func (c moduleRunCmd) parse(line []byte, r *record.Record) {
+	if !c.Plain {
+		if isJSON := parseLine(line, r); !isJSON && line[0] != '<' {
+			r.Flags &^= record.Malformed // it is plain text, and never meant to be syslog
+		}
+		return
 	}
-	if r.Received == 0 {
-		r.Received = time.Now().UnixNano()
-	}
-	return nil
+	r.Reset()
+	r.Message, r.Received = line, time.Now().UnixNano()
 }
 
 // recordWriter prints records as NDJSON, or their messages alone.

@@ -77,25 +77,33 @@ func (c tryCmd) open(stdin io.Reader) (io.ReadCloser, error) {
 	return io.NopCloser(stdin), nil
 }
 
-// recordOf reads a line as a record: JSON if it is a record as JSON, else
-// whatever the syslog parser makes of it.
+// recordOf reads a line as a record that came from nowhere but here.
 func recordOf(line []byte, agentName string) (*record.Batch, error) {
 	var r record.Record
-	r.Reset()
-	now := time.Now()
-	if line[0] != '{' || record.ParseJSON(line, &r) != nil {
-		parser := syslog.Parser{Location: time.Local, Now: func() time.Time { return now }}
-		parser.Parse(line, &r)
+	if !parseLine(line, &r) {
 		r.Peer, r.Input = []byte("try"), []byte("try")
-	}
-	if r.Received == 0 {
-		r.Received = now.UnixNano()
 	}
 	if len(r.Agent) == 0 {
 		r.Agent = []byte(agentName)
 	}
 	b := record.NewBatch()
 	return b, b.Append(&r)
+}
+
+// parseLine reads a line into r: as JSON if it is a record as JSON, which it
+// reports, else as whatever the syslog parser makes of it. r may borrow from line.
+func parseLine(line []byte, r *record.Record) (isJSON bool) {
+	r.Reset()
+	now := time.Now()
+	if isJSON = line[0] == '{' && record.ParseJSON(line, r) == nil; !isJSON {
+		r.Reset()
+		parser := syslog.Parser{Location: time.Local, Now: func() time.Time { return now }}
+		parser.Parse(line, r)
+	}
+	if r.Received == 0 {
+		r.Received = now.UnixNano()
+	}
+	return isJSON
 }
 
 // trialPrinter prints what the steps made of one record.
