@@ -726,16 +726,17 @@ RN_SLOW void rn_put_int(rn_line *l, int64_t v) {
 
 RN_FAST rn_text rn_line_text(const rn_line *l) { return (rn_text){l->at, l->len}; }
 
-// rn_parse_int reads a whole number of at most 18 digits.
+// rn_parse_int reads a whole number, if the text is one and an int64_t holds it.
 RN_SLOW bool rn_parse_int(rn_text t, int64_t *v) {
 	uint32_t i = t.len > 0 && t.at[0] == '-';
-	if (i == t.len || t.len - i > 18) return false;
-	int64_t n = 0;
+	if (i == t.len) return false;
+	uint64_t n = 0;
 	for (uint32_t k = i; k < t.len; k++) {
-		if (t.at[k] < '0' || t.at[k] > '9') return false;
-		n = n * 10 + (t.at[k] - '0');
+		if (t.at[k] < '0' || t.at[k] > '9' || n > INT64_MAX / 10) return false;
+		n = n * 10 + (uint64_t)(t.at[k] - '0');
 	}
-	*v = i ? -n : n;
+	if (n > (uint64_t)INT64_MAX + i) return false;
+	*v = (int64_t)(i ? -n : n);
 	return true;
 }
 

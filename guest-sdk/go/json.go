@@ -205,22 +205,26 @@ func hex4(s string) (r rune, ok bool) {
 	return r, true
 }
 
+// parseInt reads every int64, and nothing beyond.
 func parseInt(s string) (n int64, ok bool) {
-	negative := s[0] == '-'
+	const most = 1<<63 - 1
+	negative := s != "" && s[0] == '-'
+	bound := uint64(most)
 	if negative {
-		s = s[1:]
+		s, bound = s[1:], most+1
 	}
-	if s == "" || len(s) > 18 {
-		return 0, false
-	}
+	size := uint64(0)
 	for i := range len(s) {
-		if !isDigit(s[i]) {
+		if !isDigit(s[i]) || size > most/10 {
 			return 0, false
 		}
-		n = n*10 + int64(s[i]-'0')
+		size = size*10 + uint64(s[i]-'0')
+	}
+	if s == "" || size > bound {
+		return 0, false
 	}
 	if negative {
-		n = -n
+		return -int64(size), true
 	}
-	return n, true
+	return int64(size), true
 }

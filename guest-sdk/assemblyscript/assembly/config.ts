@@ -80,8 +80,8 @@ export class Config {
   int(key: string, fallback: i64 = 0, least: i64 = i64.MIN_VALUE, most: i64 = i64.MAX_VALUE): i64 {
     const v = this.find(key);
     if (!v) return fallback;
-    const n = v.toInt(i64.MIN_VALUE);
-    if (n == i64.MIN_VALUE) this.wrong(key, v, "a whole number");
+    const n = v.toInt(fallback);
+    if (n == fallback && v.toInt(~fallback) != fallback) this.wrong(key, v, "a whole number");
     else if (n < least) this.wrong(key, v, "at least " + least.toString());
     else if (n > most) this.wrong(key, v, "at most " + most.toString());
     return n;

@@ -66,14 +66,14 @@ export class Text {
 
   // @ts-ignore: decorator
   @operator("==")
-  private static same(a: Text, b: Text): bool {
+  private static same(a: Text | null, b: Text | null): bool {
     if (changetype<usize>(a) == 0 || changetype<usize>(b) == 0) return changetype<usize>(a) == changetype<usize>(b);
     return a.size == b.size && equal(a.at, b.at, a.size);
   }
 
   // @ts-ignore: decorator
   @operator("!=")
-  private static differ(a: Text, b: Text): bool {
+  private static differ(a: Text | null, b: Text | null): bool {
     return !Text.same(a, b);
   }
 
@@ -140,19 +140,19 @@ export class Text {
     return Text.view(this.at + from, to - from);
   }
 
-  /** toInt reads a decimal number with nothing around it, or returns fallback. */
+  /** toInt reads a decimal number with nothing around it that an i64 holds, or returns fallback. */
   toInt(fallback: i64 = 0): i64 {
-    let i = 0;
     const negative = this.size > 1 && load<u8>(this.at) == 0x2d;
-    if (negative) i = 1;
-    if (this.size == i || this.size > 18) return fallback;
-    let n: i64 = 0;
+    let i = negative ? 1 : 0;
+    if (this.size == i) return fallback;
+    let n: u64 = 0;
     for (; i < this.size; i++) {
       const c = load<u8>(this.at + i) - 0x30;
-      if (c > 9) return fallback;
+      if (c > 9 || n > <u64>i64.MAX_VALUE / 10) return fallback;
       n = n * 10 + c;
     }
-    return negative ? -n : n;
+    if (n > <u64>i64.MAX_VALUE + u64(negative)) return fallback;
+    return negative ? -(<i64>n) : <i64>n;
   }
 }
 

@@ -6,12 +6,15 @@ export { runnel_abi_v1, runnel_alloc } from "../assembly/runnel";
 
 export function runnel_init(at: usize, size: usize): i32 {
   return configure(at, size, (c: Config) => {
-    c.known(["text", "number", "yes", "list", "wait", "size", "in"]);
+    c.known(["text", "number", "yes", "list", "wait", "size", "in", "int", "ints"]);
     const said = [c.text("text", "none").toString(), c.int("number", 7, 0, 100).toString(), c.bool("yes").toString()];
     said.push(c.duration("wait", 5).toString());
     said.push(c.bytes("size", 6).toString());
     const list = c.texts("list");
     for (let i = 0; i < list.length; i++) said.push(list[i].toString());
+    if (c.has("int")) said.push(c.int("int", 7).toString());
+    const ints = c.texts("ints");
+    for (let i = 0; i < ints.length; i++) said.push(ints[i].toInt(7).toString());
     const inner = c.object("in");
     inner.known(["x"]);
     said.push(inner.int("x").toString());

@@ -4,82 +4,9 @@
 
 import { readFileSync, readdirSync } from "node:fs";
 import assert from "node:assert/strict";
+import { RECORD, fields, guest, records, verdicts } from "./host.mjs";
 
-const here = new URL(".", import.meta.url);
-const vectors = new URL("../../../record/testdata/vectors/", here);
-const RECORD = 56;
-
-/** guest instantiates a module; services are the host's, log collects its lines. */
-function guest(file, services = {}) {
-  const log = [];
-  const text = (at, n) => Buffer.from(g.memory.buffer, at, n).toString();
-  const imports = {
-    log: (level, at, n) => log.push(text(at, n)),
-    now: () => 42n,
-    scan: (at, n, word, m) => Buffer.from(g.memory.buffer, at, n).indexOf(Buffer.from(g.memory.buffer, word, m)),
-    state_get: () => -1,
-    state_set: () => 0,
-    state_delete: () => -1,
-    state_next: () => -1,
-    held: () => -1,
-    metric_add: () => {},
-    lookup: () => -1,
-    ...services,
-  };
-  const module = new WebAssembly.Module(readFileSync(new URL(file, here)));
-  for (const i of WebAssembly.Module.imports(module)) assert.equal(i.module, "runnel", `${file} imports ${i.module}.${i.name}`);
-  const g = new WebAssembly.Instance(module, { runnel: imports }).exports;
-  g._initialize();
-  let buffer = 0, room = -1;
-  const give = (bytes) => {
-    if (bytes.length > room) {
-      buffer = g.runnel_alloc(bytes.length) >>> 0;
-      room = bytes.length;
-    }
-    new Uint8Array(g.memory.buffer).set(bytes, buffer);
-    return buffer;
-  };
-  const init = (config) => {
-    log.length = 0;
-    return g.runnel_init(give(Buffer.from(config)), Buffer.byteLength(config));
-  };
-  const process = (batch) => {
-    const r = BigInt.asUintN(64, g.runnel_process(give(batch), batch.length));
-    return Buffer.from(g.memory.buffer, Number(r >> 32n), Number(r & 0xffffffffn));
-  };
-  return { init, process, log, pages: () => g.memory.buffer.byteLength >> 16 };
-}
-
-/** records splits a batch (ABI §3.1). */
-function records(batch) {
-  const all = [];
-  for (let at = 16; at < batch.length; at += batch.readUInt32LE(at)) all.push(batch.subarray(at, at + batch.readUInt32LE(at)));
-  return all;
-}
-
-/** verdicts splits an output of the list form (ABI §4.1). */
-function verdicts(out) {
-  const all = [];
-  for (let at = 8; at < out.length; at += out.readUInt32LE(at)) {
-    all.push({ index: out.readUInt32LE(at + 4), kind: out[at + 8], body: out.subarray(at + 12, at + out.readUInt32LE(at)) });
-  }
-  assert.equal(all.length, out.length ? out.readUInt32LE(4) : 0);
-  return all;
-}
-
-/** fields are the lengths of a record's texts and where each is. */
-function fields(r) {
-  const names = ["host", "app", "procid", "msgid", "stream", "input", "peer", "agent", "origin"];
-  const f = {};
-  let at = RECORD;
-  names.forEach((name, i) => ((f[name] = r.subarray(at, at + r.readUInt16LE(24 + 2 * i))), (at += f[name].length)));
-  for (const [name, place] of [["sd", 44], ["message", 48], ["attrs", 52]]) {
-    f[name] = r.subarray(at, at + r.readUInt32LE(place));
-    at += f[name].length;
-  }
-  assert.equal(at, r.length);
-  return f;
-}
+const vectors = new URL("../../../record/testdata/vectors/", import.meta.url);
 
 /** own is a record without what the host alone sets (ABI §4.4). */
 function own(r) {
@@ -130,11 +57,16 @@ function configs() {
     'aé😀\n"|42|true|1500000000|65536|x|é|-3',
   );
   f('{"size":100,"wait":"2m"}', "none|7|false|120000000000|100|0");
+  const [least, most] = ["-9223372036854775808", "9223372036854775807"];
+  f(`{"ints":["${least}","${most}","1700000000000000000","-0","0007"]}`, `none|7|false|5|6|${least}|${most}|1700000000000000000|0|7|0`);
+  f('{"ints":["9223372036854775808","-9223372036854775809","18446744073709551616","-","","1x"," 1"]}', "none|7|false|5|6|7|7|7|7|7|7|7|0");
+  for (const n of [least, most]) f(`{"int":${n}}`, `none|7|false|5|6|${n}|0`);
+  f('{"int":9223372036854775808}', "int is 9223372036854775808, not a whole number", "none|7|false|5|6|7|0");
   f('{"text":5}', "text is 5, not a text", "none|7|false|5|6|0");
   f('{"number":101}', "number is 101, not at most 100", "none|101|false|5|6|0");
   f('{"wait":"soon"}', 'wait is "soon", not a time such as "2s" or "100ms"', "none|7|false|-1|6|0");
   f('{"in":{"y":1}}', 'unknown key "in.y"; known are: x', "none|7|false|5|6|0");
-  f('{"nmber":1}', 'unknown key "nmber"; known are: text, number, yes, list, wait, size, in', "none|7|false|5|6|0");
+  f('{"nmber":1}', 'unknown key "nmber"; known are: text, number, yes, list, wait, size, in, int, ints', "none|7|false|5|6|0");
   for (const broken of ["[]", "{", '{"a"}', '{"a":}', '{"a":1', '{"a":1}x', '{"a":tru}', '{"a":"', "[".repeat(100)]) f(broken, "it is not a JSON object");
 }
 

@@ -334,6 +334,11 @@ static void test_config(void) {
 	config(__LINE__, "{\"s\":1}", none, "s is 1, not a text\n");
 	config(__LINE__, "{\"i\":1.5}", none, "i is 1.5, not a whole number\n");
 	config(__LINE__, "{\"i\":12345678901234567890}", none, "i is 12345678901234567890, not a whole number\n");
+	config(__LINE__, "{\"i\":9223372036854775807}", "1 - 9223372036854775807 [] -", "");
+	config(__LINE__, "{\"i\":-9223372036854775808}", "1 - -9223372036854775808 [] -", "");
+	config(__LINE__, "{\"i\":1700000000000000000}", "1 - 1700000000000000000 [] -", "");
+	config(__LINE__, "{\"i\":9223372036854775808}", none, "i is 9223372036854775808, not a whole number\n");
+	config(__LINE__, "{\"i\":-9223372036854775809}", none, "i is -9223372036854775809, not a whole number\n");
 	config(__LINE__, "{\"l\":[\"a\",1]}", none, "l is [\"a\",1], not a list of texts\n");
 	config(__LINE__, "{\"l\":[]}", none, "");
 	config(__LINE__, "{\"o\":[]}", none, "o is [], not an object\n");
