@@ -49,7 +49,7 @@ type shape struct {
 	tables    []uint32  // elements of each
 	manifest  *Manifest // nil: none
 
-	refusals []string // why the host will not have it, in the order found
+	refusals []Refusal // in the order found
 }
 
 type export struct {
@@ -57,10 +57,19 @@ type export struct {
 	index uint32
 }
 
+// Refusal is a reason why a host would refuse a module, with what to do about it.
+type Refusal struct {
+	Key  string // of the module's config, where it can be mended: grant, tables or memory; empty: the module itself
+	Text string
+}
+
 // refuse notes a reason to refuse the module, with what to do about it.
-func (s *shape) refuse(format string, args ...any) {
+func (s *shape) refuse(format string, args ...any) { s.refuseFor("", format, args...) }
+
+// refuseFor is refuse for what a key of the module's config can mend.
+func (s *shape) refuseFor(key, format string, args ...any) {
 	if len(s.refusals) < 64 {
-		s.refusals = append(s.refusals, fmt.Sprintf(format, args...))
+		s.refusals = append(s.refusals, Refusal{key, fmt.Sprintf(format, args...)})
 	}
 }
 
@@ -69,7 +78,7 @@ func (s *shape) refused() error {
 	if len(s.refusals) == 0 {
 		return nil
 	}
-	return errors.New(s.refusals[0])
+	return errors.New(s.refusals[0].Text)
 }
 
 // examine reads everything but the code and notes all that the ABI, or the
@@ -237,9 +246,9 @@ func (s *shape) readMemory(r *reader, limit int64) {
 		case flags > 1:
 			s.refuse("has a shared or 64-bit memory; build it without threads, for wasm32")
 		case int64(least)*pageSize > limit:
-			s.refuse("needs %s of memory to begin with, more than its limit of %s; raise memory in its config", mebibytes(int64(least)*pageSize), mebibytes(limit))
+			s.refuseFor("memory", "needs %s of memory to begin with, more than its limit of %s; raise memory in its config", mebibytes(int64(least)*pageSize), mebibytes(limit))
 		case flags == 1 && int64(most)*pageSize > limit:
-			s.refuse("declares up to %s of memory, more than its limit of %s; raise memory in its config or link it with a lower maximum", mebibytes(int64(most)*pageSize), mebibytes(limit))
+			s.refuseFor("memory", "declares up to %s of memory, more than its limit of %s; raise memory in its config or link it with a lower maximum", mebibytes(int64(most)*pageSize), mebibytes(limit))
 		}
 		s.memories++
 		s.memory = [2]uint32{least, most}
@@ -337,18 +346,59 @@ func (s *shape) checkServices(code []byte, o *Options) {
 	if s.manifest, err = readManifest(code); err != nil {
 		s.refuse("%v", err)
 	}
+	var unlisted, denied, lookup wanting
 	for _, name := range s.services {
 		need := services[name].need
 		if need == "" {
 			continue
 		}
 		if s.manifest != nil && !slices.Contains(s.manifest.Needs, need) {
-			s.refuse("imports runnel.%s, which needs %s, but its manifest does not list that; write needs: [%s] in its module.yaml and build it again", name, need, need)
+			unlisted.add(name, need)
 		}
-		if !o.grants(need) {
-			s.refuse("imports runnel.%s, which needs %s; %s", name, need, howToGrant(need))
+		switch {
+		case o.grants(need):
+		case need == needLookup:
+			lookup.add(name, need)
+		default:
+			denied.add(name, need)
 		}
 	}
+	if len(unlisted.needs) > 0 {
+		s.refuse("%s, but its manifest does not list that; write needs: [%s] in its module.yaml and build it again",
+			unlisted, strings.Join(slices.Concat(s.manifest.Needs, unlisted.needs), ", "))
+	}
+	if len(denied.needs) > 0 {
+		s.refuseFor("grant", "%s; %s", denied, howToGrant(o, denied.needs))
+	}
+	if len(lookup.needs) > 0 {
+		s.refuseFor("tables", "%s; write tables: {NAME: {file: FILE}} in the module's config, of the tables it may look into", lookup)
+	}
+}
+
+// wanting are needs that are not met, each with the first service that has it.
+type wanting struct{ services, needs []string }
+
+func (w *wanting) add(service, need string) {
+	if !slices.Contains(w.needs, need) {
+		w.services, w.needs = append(w.services, fuelModule+"."+service), append(w.needs, need)
+	}
+}
+
+// String says what is imported, and what that needs.
+func (w wanting) String() string {
+	verb := "needs"
+	if len(w.needs) > 1 {
+		verb = "need"
+	}
+	return fmt.Sprintf("imports %s, which %s %s", and(w.services), verb, and(w.needs))
+}
+
+func and(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " and " + words[last]
 }
 
 // needs lists what the services need that the module imports, each once.

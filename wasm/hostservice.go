@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -60,15 +61,19 @@ func (o *Options) grants(need string) bool {
 	return true
 }
 
-// howToGrant says what to write in a module's config.
-func howToGrant(need string) string {
-	switch need {
-	case needState:
-		return "write grant: [state] in the module's config if it may keep state"
-	case needMetrics:
-		return "write grant: [metrics] in the module's config if it may count"
+// howToGrant says what to write in a module's config, beside what it grants already.
+func howToGrant(o *Options, needs []string) string {
+	var all, may []string
+	for _, one := range [...]struct{ need, may string }{{needState, "keep state"}, {needMetrics, "count"}} {
+		missing := slices.Contains(needs, one.need)
+		if missing {
+			may = append(may, one.may)
+		}
+		if missing || o.grants(one.need) {
+			all = append(all, one.need)
+		}
 	}
-	return "write tables: {NAME: {file: FILE}} in the module's config, of the tables it may look into"
+	return fmt.Sprintf("write grant: [%s] in the module's config if it may %s", strings.Join(all, ", "), and(may))
 }
 
 // bindRunnel makes the host services a module imports, and no more, bound

@@ -77,20 +77,35 @@ func Inspect(code []byte) (*Description, error) {
 			s.refuse("does not validate: %v; build it again", err)
 		}
 	}
-	d.Refusals = s.refusals
+	d.Refusals = refusalTexts(s.refusals)
 	return d, nil
+}
+
+func refusalTexts(refusals []Refusal) (all []string) {
+	for _, r := range refusals {
+		all = append(all, r.Text)
+	}
+	return all
+}
+
+// Refusals returns why a host would refuse a module with these options, all that
+// can be said without compiling it. Only Memory, Grant and Tables matter.
+func Refusals(code []byte, o Options) []Refusal {
+	o.complete()
+	list, err := sections(code)
+	if err != nil {
+		return []Refusal{{Text: err.Error()}}
+	}
+	s := examine(code, list, &o)
+	weigh(list, s)
+	return s.refusals
 }
 
 // Against returns why a host would refuse the module with these options, each
 // with what to do: its Refusals, and what the config does not grant or leaves too
 // small. Only Memory, Grant and Tables matter.
 func (d *Description) Against(o Options) []string {
-	o.complete()
-	list, err := sections(d.code)
-	if err != nil {
-		return d.Refusals
-	}
-	refusals := slices.Clone(examine(d.code, list, &o).refusals)
+	refusals := refusalTexts(Refusals(d.code, o))
 	for _, why := range d.Refusals {
 		if !slices.Contains(refusals, why) {
 			refusals = append(refusals, why)
@@ -107,7 +122,7 @@ const noLimit = 0xffffffff
 
 // weigh rewrites a module as far as it can be, and notes in s what is wrong.
 func weigh(list []section, s *shape) ([]byte, *rewriter) {
-	if slices.ContainsFunc(s.refusals, func(why string) bool { return strings.HasPrefix(why, "is malformed") }) {
+	if slices.ContainsFunc(s.refusals, func(why Refusal) bool { return strings.HasPrefix(why.Text, "is malformed") }) {
 		return nil, nil
 	}
 	w := newRewriter(s)

@@ -80,12 +80,41 @@ func TestServicesAreGrantedByName(t *testing.T) {
 	f("metric_add", "", Options{}, "imports runnel.metric_add, which needs metrics; write grant: [metrics] in the module's config if it may count")
 	f("metric_add", "", Options{Grant: Grants{Metrics: true}}, "")
 	f("metric_add", needs("metrics"), Options{Grant: Grants{Metrics: true}}, "")
-	f("metric_add", needs("state"), Options{Grant: Grants{Metrics: true}}, "imports runnel.metric_add, which needs metrics, but its manifest does not list that; write needs: [metrics] in its module.yaml and build it again")
+	f("metric_add", needs("state"), Options{Grant: Grants{Metrics: true}}, "imports runnel.metric_add, which needs metrics, but its manifest does not list that; write needs: [state, metrics] in its module.yaml and build it again")
 	f("lookup", "", Options{}, "imports runnel.lookup, which needs lookup; write tables: {NAME: {file: FILE}} in the module's config, of the tables it may look into")
 	f("lookup", "", Options{Tables: map[string]*Table{"hosts": nil}}, "")
 	state := assembly{imports: [][2]string{{"runnel", "state_get"}}}.bytes()
 	if got := refusal(t, Options{Code: state}); got != "built-in module imports runnel.state_get, which needs state; write grant: [state] in the module's config if it may keep state" {
 		t.Error(got)
+	}
+}
+
+// What several services want is said at once, in words that can be copied.
+func TestAllGrantsAreNamedAtOnce(t *testing.T) {
+	var imports [][2]string
+	for _, name := range []string{"state_get", "metric_add", "state_set", "held", "lookup"} {
+		imports = append(imports, [2]string{"runnel", name})
+	}
+	code := assembly{imports: imports}.bytes()
+	f := func(code []byte, o Options, want ...Refusal) {
+		t.Helper()
+		if got := Refusals(code, o); !reflect.DeepEqual(got, want) {
+			t.Errorf("got  %q\nwant %q", got, want)
+		}
+	}
+	tables := Refusal{"tables", "imports runnel.lookup, which needs lookup; write tables: {NAME: {file: FILE}} in the module's config, of the tables it may look into"}
+	f(code, Options{}, Refusal{"grant", "imports runnel.state_get and runnel.metric_add, which need state and metrics; write grant: [state, metrics] in the module's config if it may keep state and count"}, tables)
+	f(code, Options{Grant: Grants{Metrics: true}}, Refusal{"grant", "imports runnel.state_get, which needs state; write grant: [state, metrics] in the module's config if it may keep state"}, tables)
+	all := Options{Grant: Grants{State: true, Metrics: true}, Tables: map[string]*Table{"hosts": nil}}
+	f(code, all)
+	f(withManifest(code, `{"name":"x","abi":1}`), all,
+		Refusal{"", "imports runnel.state_get, runnel.metric_add and runnel.lookup, which need state, metrics and lookup, but its manifest does not list that; write needs: [state, metrics, lookup] in its module.yaml and build it again"})
+	small := Refusals(code, Options{Memory: pageSize})
+	if len(small) != 3 || small[0].Key != "memory" {
+		t.Errorf("got %q", small)
+	}
+	if got := Refusals([]byte("#!/bin/sh"), all); len(got) != 1 || got[0].Key != "" {
+		t.Errorf("got %q", got)
 	}
 }
 
