@@ -277,7 +277,7 @@ func FuzzHeldVerdicts(f *testing.F) {
 	f.Add(output(verdict(noRecord, kindEmit, in.At(1)...)))
 	f.Fuzz(func(t *testing.T, said []byte) {
 		s, store := NewState(), map[string][]byte{}
-		s.limit = 3 * int64(len(in.At(0)))
+		s.limit = 3 * (entryCost + int64(len(in.At(0))))
 		h := newHands(s, DeadLetter)
 		s.begin()
 		for i, key := range []string{"a", "b", "a"} {

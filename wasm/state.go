@@ -17,6 +17,8 @@ const (
 	maxStateValue = 64 << 10
 	maxKey        = 255
 	maxHeld       = 4096
+	// entryCost is what an entry takes of the host's memory beside its bytes.
+	entryCost = 320
 )
 
 // State is what an ordered module keeps in one pipeline: values under keys, and
@@ -183,11 +185,11 @@ func (s *State) weigh(e *entry, sign int) {
 	if e.value == nil {
 		return
 	}
-	size := int64(sign) * int64(len(e.key)+len(e.value))
-	s.bytes += size
+	size := int64(len(e.key) + len(e.value))
+	s.bytes += int64(sign) * (entryCost + size)
 	if e.record {
 		s.held += sign
-		s.heavy += size
+		s.heavy += int64(sign) * size
 	} else {
 		s.count += sign
 	}
@@ -207,7 +209,7 @@ func (s *State) set(key string, value []byte) bool {
 		return false
 	}
 	e := s.values[key]
-	grows := int64(len(key) + len(value))
+	grows := entryCost + int64(len(key)+len(value))
 	if e != nil && e.value != nil {
 		grows = int64(len(value) - len(e.value))
 	} else if s.count >= maxStateKeys {
@@ -246,7 +248,7 @@ func (s *State) take(key []byte, v record.View) string {
 	if s.held >= maxHeld {
 		return fmt.Sprintf("%d records are held already, the most there may be", s.held)
 	}
-	if s.bytes+int64(len(key)+len(v)) > s.limit {
+	if s.bytes+entryCost+int64(len(key)+len(v)) > s.limit {
 		return fmt.Sprintf("state is full: %d bytes beside the %d of this record, with a limit of %d; raise state in the module's config, or hold less", s.bytes, len(v), s.limit)
 	}
 	h := s.holds[string(key)]

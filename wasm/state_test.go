@@ -48,8 +48,8 @@ func audit(tb testing.TB, s *State) {
 	if !slices.Equal(keys, listed) {
 		tb.Errorf("keys are listed as %q, want %q", listed, keys)
 	}
-	if s.count != len(keys) || s.held != held || s.heavy != heavy || s.bytes != total+heavy {
-		tb.Errorf("got %d keys, %d held, %d and %d bytes; counted %d, %d, %d and %d", s.count, s.held, s.heavy, s.bytes, len(keys), held, heavy, total+heavy)
+	if s.count != len(keys) || s.held != held || s.heavy != heavy || s.bytes != total+heavy+entryCost*int64(len(keys)+held) {
+		tb.Errorf("got %d keys, %d held, %d and %d bytes; counted %d, %d, %d and %d", s.count, s.held, s.heavy, s.bytes, len(keys), held, heavy, total+heavy+entryCost*int64(len(keys)+held))
 	}
 	if records, bytes := s.Held(); records != held || bytes != heavy {
 		tb.Errorf("Held says %d records of %d bytes, want %d of %d", records, bytes, held, heavy)
@@ -158,7 +158,7 @@ func TestStateGoesBackToItsMarks(t *testing.T) {
 
 func TestStateBounds(t *testing.T) {
 	s := NewState()
-	s.limit = 1000
+	s.limit = 1000 + entryCost
 	s.begin()
 	f := func(got, want bool, what string) {
 		t.Helper()
@@ -177,7 +177,7 @@ func TestStateBounds(t *testing.T) {
 	f(s.set("k", []byte("less")), true, "less")
 	f(s.set("l", nil), true, "an empty value")
 	f(s.get("l") != nil, true, "it is there")
-	s.limit = DefaultState
+	s.limit = 64 << 20
 	f(s.set("k", make([]byte, maxStateValue+1)), false, "a value too long")
 	f(s.set("k", make([]byte, maxStateValue)), true, "a value as long as may be")
 	for i := s.count; i < maxStateKeys; i++ {
@@ -331,6 +331,7 @@ func TestStateStaysSmall(t *testing.T) {
 // TestLargeStateIsNotQuadratic guards against it by the work done, not the time.
 func TestLargeStateIsNotQuadratic(t *testing.T) {
 	s := NewState()
+	s.limit = 64 << 20
 	s.begin()
 	for i := range maxStateKeys {
 		if !s.set(fmt.Sprintf("%08x", uint32(i)*2654435761), make([]byte, 100)) {

@@ -1,9 +1,8 @@
-// Sets new keys until there are more than there may be, 10 000 a batch.
+// Sets new keys until the state is full, 10 000 a batch.
 // sound
 // batches: 12
 // state: 16777216
 // time: 200ms
-// resident: 80
 #include "hostile.h"
 
 static u64 attack(u32 at, u32 n) {
@@ -11,7 +10,7 @@ static u64 attack(u32 at, u32 n) {
 	host_get("next", 4, &next, 4);
 	for (u32 end = next + 10000; next < end; next++) {
 		int refused = host_set(&next, 4, "", 0);
-		if (refused != (next >= 99999 ? -1 : 0)) __builtin_trap();
+		if (refused && next < 50000) __builtin_trap();
 	}
 	host_set("next", 4, &next, 4);
 	return 0;
