@@ -1,7 +1,8 @@
 //! What the exports that [`module!`](crate::module) makes call. Nothing here is for modules.
 
 use crate::config::Config;
-use crate::verdict::{Output, Record, Tick};
+use crate::output::Output;
+use crate::{Record, Tick};
 use core::cell::Cell;
 
 /// Reads the config and makes the module. None: it found problems, and logged them.

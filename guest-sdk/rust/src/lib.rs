@@ -41,21 +41,29 @@ pub mod json;
 mod list;
 mod made;
 mod memory;
+mod merge;
 mod number;
+mod output;
 mod record;
+mod setters;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod simulate;
 pub mod state;
+mod text;
+mod tick;
 mod verdict;
 
 pub use config::Config;
 pub use host::{error, info, log, lookup, metric, now, scan, warn, Level};
 pub use list::List;
 pub use made::New;
+pub use merge::Merge;
 pub use number::{decimal, parse_int, Decimal};
 pub use record::{Attrs, Batch, Kind, Value, View};
 pub use record::{ABSENT, ALERT, CRIT, DEBUG, EMERG, ERR, INFO, NOTICE, NO_TIME, WARNING};
-pub use verdict::{Merge, Record, Text, Tick};
+pub use text::Text;
+pub use tick::Tick;
+pub use verdict::Record;
 
 /// Makes the functions named the module's.
 ///

@@ -1,10 +1,10 @@
 //! Records that a module makes (ABI §4.4).
 
+use crate::output::{close, operation, VERDICT_HEADER};
 use crate::record::{load16, load32, Kind, View};
 use crate::record::{ABSENT, NO_TIME};
 use crate::record::{APP, ATTRS, ATTR_COUNT, ATTR_HEADER, FACILITY, HEADER, HOST, MESSAGE, MSGID};
 use crate::record::{PROCID, SD, SEVERITY, STREAM, TIME};
-use crate::verdict::{close, operation, VERDICT_HEADER};
 use crate::List;
 
 /// A record a module makes: by `emit` beside the one at hand, or by `replace` in

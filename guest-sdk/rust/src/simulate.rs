@@ -3,8 +3,8 @@
 //! out; `runnel module test` does, with the real host.
 
 use crate::guest::{call, configure, run};
+use crate::output::{Output, VERDICT_HEADER};
 use crate::record::{Batch, BATCH_HEADER};
-use crate::verdict::{Output, VERDICT_HEADER};
 use crate::{Config, Level, List, New, Record, Tick};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
