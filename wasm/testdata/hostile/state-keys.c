@@ -3,6 +3,7 @@
 // batches: 12
 // state: 16777216
 // time: 200ms
+// resident: 64
 #include "hostile.h"
 
 static u64 attack(u32 at, u32 n) {
