@@ -102,17 +102,20 @@ func configDir(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	write("ok.wasm", 0o644, "\x00asm")
+	least := mustRead(t, "../wasm/workbench/keep.wasm") // the least that is a module
+	write("ok.wasm", 0o644, string(least))
+	write("text.wasm", 0o644, "#!/bin/sh")
 	strict := &wasm.Manifest{Name: "strict", ABI: wasm.ABI, Config: []byte(`{"type": "object", "additionalProperties": false,
 		"required": ["limit"], "properties": {"limit": {"type": "integer", "minimum": 1}, "mode": {"enum": ["keep", "drop"]}}}`)}
 	wrong := &wasm.Manifest{Name: "wrong", ABI: wasm.ABI, Config: []byte(`{"type": "whole"}`)}
 	for name, m := range map[string]*wasm.Manifest{"strict.wasm": strict, "wrong.wasm": wrong} {
-		code, err := m.Append([]byte("\x00asm\x01\x00\x00\x00"))
+		code, err := m.Append(least)
 		if err != nil {
 			t.Fatal(err)
 		}
 		write(name, 0o644, string(code))
 	}
+	write("state.wasm", 0o644, string(mustRead(t, "../guest-sdk/c/dist/conformance.wasm"))) // wants all there is
 	write("hosts.csv", 0o644, "name,site\nvm,lab\n")
 	write("token", 0o600, "canary-token\n")
 	write("loose", 0o666, "canary-loose\n")
@@ -283,7 +286,11 @@ forwarders: {f: {type: webhook, from: default, url: "https://a/b", headers: {X: 
 	if same := read("# a comment\n" + src); one.Inputs[0].Digest != same.Inputs[0].Digest || one.Modules[0].Digest != same.Modules[0].Digest {
 		t.Error("a comment changed a digest")
 	}
-	for name, content := range map[string]string{"ok.wasm": "\x00asm2", "token": "another"} {
+	code, err := (&wasm.Manifest{Name: "new", ABI: wasm.ABI}).Append(mustRead(t, filepath.Join(dir, "ok.wasm")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"ok.wasm": string(code), "token": "another"} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -295,6 +302,15 @@ forwarders: {f: {type: webhook, from: default, url: "https://a/b", headers: {X: 
 	if one.Forwarders[0].Digest == three.Forwarders[0].Digest {
 		t.Error("a new secret is not seen")
 	}
+}
+
+func mustRead(t *testing.T, path string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
 }
 
 func TestConfigThatOthersMayWriteIsRefused(t *testing.T) {

@@ -67,8 +67,10 @@ func (l *loader) modules(section *config.Node) {
 		}
 		if s.File != "" {
 			m.section = n.Digest()
-			code := l.moduleFile(at.Key("file"), m.Options.File)
-			l.schema(at, code, present)
+			if code := l.moduleFile(at.Key("file"), m.Options.File); code != nil {
+				l.refusals(at, code, s, m.Options)
+				l.schema(at, code, present)
+			}
 		}
 		l.tables(&m, s.Tables)
 		m.Digest = m.digest()
@@ -78,7 +80,7 @@ func (l *loader) modules(section *config.Node) {
 
 // bounds checks the figures of a module's section.
 func (l *loader) bounds(s moduleSection, at *config.At) {
-	if s.Memory < wasmPage || s.Memory > 1<<30 || s.Memory%wasmPage != 0 {
+	if !memoryFits(s.Memory) {
 		at.Key("memory").Problemf("%s is no size for a module's memory; write a multiple of 64KiB up to 1GiB", s.Memory)
 	}
 	if s.Time < time.Millisecond || s.Time > time.Minute {
@@ -87,6 +89,10 @@ func (l *loader) bounds(s moduleSection, at *config.At) {
 	if s.State < 64<<10 || s.State > 256<<20 {
 		at.Key("state").Problemf("%s is no size for what a module keeps; write 64KiB to 256MiB", s.State)
 	}
+}
+
+func memoryFits(size config.Bytes) bool {
+	return size >= wasmPage && size <= 1<<30 && size%wasmPage == 0
 }
 
 // grants reads the list of services.
@@ -174,8 +180,32 @@ func (l *loader) moduleFile(at *config.At, path string) []byte {
 	return code
 }
 
+// refusals reports why the module would not be loaded with this section, but for
+// what only compiling and starting it can tell. A key that is wrong by itself is
+// not told what else it lacks.
+func (l *loader) refusals(at *config.At, code []byte, s moduleSection, o wasm.Options) {
+	for _, name := range s.Tables.Keys() {
+		o.Tables = map[string]*wasm.Table{name: nil} // read when the module is loaded
+	}
+	for _, r := range wasm.Refusals(code, o) {
+		switch r.Key {
+		case "":
+			at.Key("file").Problemf("%s %s", absolute(o.File), r.Text)
+		case "grant":
+			if len(grantNames(o.Grant)) == len(s.Grant) {
+				at.Key("grant").Problemf("the module %s", r.Text)
+			}
+		case "memory":
+			if memoryFits(s.Memory) {
+				at.Key("memory").Problemf("the module %s", r.Text)
+			}
+		default:
+			at.Key(r.Key).Problemf("the module %s", r.Text)
+		}
+	}
+}
+
 // schema checks a module's config against the schema that its manifest carries.
-// What is wrong with the module itself is said when it is loaded.
 func (l *loader) schema(at *config.At, code []byte, present bool) {
 	manifest, err := wasm.ReadManifest(code)
 	if err != nil || manifest == nil || manifest.Config == nil {

@@ -27,7 +27,8 @@ func TestFailedStartLeavesNothingOpen(t *testing.T) {
 		}
 	}
 	write("file", "")
-	write("bad.wasm", "\x00asm\x01\x00\x00\x00")
+	// What it returns is of the wrong type, which only compiling it shows.
+	write("bad.wasm", strings.Replace(string(mustRead(t, "../wasm/workbench/keep.wasm")), "\x42\x00\x0b", "\x41\x00\x0b", 1))
 	write("token", "\n")
 	const good = "inputs: {in: {type: syslog, listen: ['tcp://127.0.0.1:0', 'unix://DIR/in.sock', 'udp://127.0.0.1:0']}}\n"
 	const forwards = "forwarders: {out: {type: webhook, from: [default], url: 'http://127.0.0.1:1/'}}\n"
@@ -69,7 +70,7 @@ func TestFailedStartLeavesNothingOpen(t *testing.T) {
 	f("a port of the API in use", fmt.Sprintf("agent: {name: vm, data_dir: DIR/data}\napi: {listen: '%s'}\n", taken.Addr())+good, "api:", "address already in use", "api.listen")
 	f("a second input's port in use", second(fmt.Sprintf("'unix://DIR/second.sock', 'tcp://%s'", taken.Addr())), `input "second"`, "address already in use", "choose another port")
 	f("a socket in no folder", second("'unix://DIR/none/second.sock'"), `input "second"`, "none/second.sock")
-	f("a module that is too little", modules("file: bad.wasm"), `module "m"`, "bad.wasm")
+	f("a module that does not compile", modules("file: bad.wasm"), `module "m"`, "bad.wasm")
 	f("a module that refuses its config", modules(module+", config: {refuse: not like this}"), `module "m"`, "not like this")
 	f("a module that traps at once", modules(module+", config: {panic: true}"), `module "m"`, "asked to")
 
