@@ -4,6 +4,10 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
+	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -13,7 +17,10 @@ import (
 )
 
 // Schema is a compiled JSON Schema (draft 2020-12 unless it names another).
-type Schema struct{ compiled *jsonschema.Schema }
+type Schema struct {
+	compiled *jsonschema.Schema
+	doc      any // as it was parsed, for what the compiled one does not tell
+}
 
 // schemaName stands for the schema in errors; nothing is fetched from there.
 const schemaName = "schema"
@@ -40,7 +47,7 @@ func ParseSchema(src []byte) (*Schema, error) {
 	if err != nil {
 		return nil, schemaError(err)
 	}
-	return &Schema{compiled}, nil
+	return &Schema{compiled, doc}, nil
 }
 
 // schemaError says on one line what is wrong with a schema.
@@ -78,12 +85,38 @@ func (a *At) CheckSchema(s *Schema, present bool) {
 	}
 	var wrong *jsonschema.ValidationError
 	if errors.As(s.compiled.Validate(value), &wrong) {
-		leaves(wrong, func(e *jsonschema.ValidationError) { a.mismatch(e) })
+		leaves(wrong, func(e *jsonschema.ValidationError) { a.mismatch(s, e) })
 	}
 }
 
+// properties returns the keys that the schema at a location knows.
+func (s *Schema) properties(location string) []string {
+	_, pointer, _ := strings.Cut(location, "#")
+	at := s.doc
+	for step := range strings.SplitSeq(strings.TrimPrefix(pointer+"/properties", "/"), "/") {
+		if plain, err := url.PathUnescape(step); err == nil {
+			step = plain
+		}
+		step = strings.NewReplacer("~1", "/", "~0", "~").Replace(step)
+		switch v := at.(type) {
+		case map[string]any:
+			at = v[step]
+		case []any:
+			i, err := strconv.Atoi(step)
+			if err != nil || i < 0 || i >= len(v) {
+				return nil
+			}
+			at = v[i]
+		default:
+			return nil
+		}
+	}
+	known, _ := at.(map[string]any)
+	return slices.Sorted(maps.Keys(known))
+}
+
 // mismatch reports one leaf of a validation's errors where it belongs.
-func (a *At) mismatch(e *jsonschema.ValidationError) {
+func (a *At) mismatch(s *Schema, e *jsonschema.ValidationError) {
 	at := a
 	for _, step := range e.InstanceLocation {
 		at = at.step(step)
@@ -94,7 +127,11 @@ func (a *At) mismatch(e *jsonschema.ValidationError) {
 			if at.node.Key(key) != nil {
 				to = at.node.KeyAt(at.problems, key)
 			}
-			to.Problemf("is no key that the module knows")
+			if near, ok := Nearest(key, s.properties(e.SchemaURL)); ok {
+				to.Problemf("is no key that the module knows; did you mean %s?", near)
+			} else {
+				to.Problemf("is no key that the module knows")
+			}
 		}
 		return
 	}
@@ -147,6 +184,8 @@ func describe(e *jsonschema.ValidationError) string {
 			words[i] = fmt.Sprint(w)
 		}
 		return fmt.Sprintf("%q is none of the words for it; write %s", fmt.Sprint(k.Got), Choices(words))
+	case *kind.Pattern:
+		return fmt.Sprintf("%q does not match %s", k.Got, k.Want)
 	case *kind.AnyOf, *kind.OneOf:
 		return "has none of the forms that the module knows"
 	}

@@ -39,12 +39,33 @@ func TestSchemaProblemsAreWhereTheyBelong(t *testing.T) {
 	f("config: {}", "c.yaml:1:9: config: lacks limit, which the module requires")
 	f("config:\n  limit: many\n  mod: x\n  names: [a, 7]",
 		"c.yaml:2:10: config.limit: is a text; write a whole number",
-		"c.yaml:3:3: config.mod: is no key that the module knows",
+		"c.yaml:3:3: config.mod: is no key that the module knows; did you mean mode?",
 		"c.yaml:4:14: config.names[1]: is a number; write a text")
 	f("config: {limit: 0, mode: kep, when: 7}",
 		"c.yaml:1:17: config.limit: does not fit the module: minimum: got 0, want 1",
 		`c.yaml:1:26: config.mode: "kep" is none of the words for it; write keep or drop`,
 		"c.yaml:1:37: config.when: has none of the forms that the module knows")
+}
+
+// TestNearestKeyOfTheSchema: what is misspelt is told what it was meant to be, however deep.
+func TestNearestKeyOfTheSchema(t *testing.T) {
+	schema, err := ParseSchema([]byte(`{"type": "object", "allOf": [{"properties": {"a/b": {"$ref": "#/$defs/part"}, "n": {}}, "additionalProperties": false}],
+		"$defs": {"part": {"properties": {"kinds": {"items": {"pattern": "^[a-z]+\\.\\d$"}}}, "additionalProperties": false}}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(src, want string) {
+		t.Helper()
+		root, ps := Parse("c.yaml", []byte(src))
+		root.At(&ps).CheckSchema(schema, true)
+		if len(ps) != 1 || ps[0].Text != want {
+			t.Errorf("%s: got %v, want %q", src, ps, want)
+		}
+	}
+	f("a/b: {kind: [x.1]}", "is no key that the module knows; did you mean kinds?")
+	f("a/b: {colour: [x.1]}", "is no key that the module knows")
+	f("a-b: {}", "is no key that the module knows; did you mean a/b?")
+	f(`a/b: {kinds: ['x\y']}`, `"x\\y" does not match ^[a-z]+\.\d$`)
 }
 
 // TestSchemaThatIsWrong: what a module brings is not trusted to be a schema, and
