@@ -97,7 +97,29 @@ unsafe impl core::alloc::GlobalAlloc for Cell {
     }
 }
 
-/// Says where, and why if that is a plain text: formatting numbers is 10 KiB.
+/// Says where and why. What writes numbers and texts takes 4 KiB.
+#[cfg(feature = "panic-message")]
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo) -> ! {
+    use core::fmt::Write;
+
+    struct Line(crate::List);
+    impl Write for Line {
+        fn write_str(&mut self, s: &str) -> core::fmt::Result {
+            for c in s.bytes() {
+                self.0.push(if c == b'\n' { b' ' } else { c }); // newer ones break the line behind the place
+            }
+            Ok(())
+        }
+    }
+    let mut line = Line(crate::List::new());
+    let _ = write!(line, "{}", info);
+    crate::error(&line.0);
+    wasm32::unreachable()
+}
+
+/// Says where.
+#[cfg(not(feature = "panic-message"))]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo) -> ! {
     let mut line = crate::List::new();
