@@ -25,7 +25,10 @@ import (
 const metricsConfig = `
 agent: {name: vm, data_dir: DIR/data}
 api: {listen: "127.0.0.1:0", open: true}
-inputs: {in: {type: syslog, listen: ["tcp://127.0.0.1:0", "unix://DIR/in.sock", "udp://127.0.0.1:0"]}}
+inputs:
+  in: {type: syslog, listen: ["tcp://127.0.0.1:0", "unix://DIR/in.sock", "udp://127.0.0.1:0"]}
+  web: {type: http, listen: "unix://DIR/web.sock"}
+  relp: {type: relp, listen: "unix://DIR/relp.sock"}
 modules: {classify: {file: MODULE, config: {drop_debug: true}}}
 pipelines:
   main: {from: [in], stream: app, steps: [{drop: 'message == "no"'}, {module: classify}]}
@@ -65,7 +68,7 @@ func TestMetricsDocsNameEveryMetric(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"runnel_input_malformed_total", "runnel_pipeline_dropped_records_total", "runnel_module_records_total",
-		"runnel_forwarder_delivered_records_total", "runnel_forwarder_pending_records", "runnel_store_commit_seconds", "runnel_api_requests_total"} {
+		"runnel_forwarder_delivered_records_total", "runnel_forwarder_pending_records", "runnel_store_commit_seconds", "runnel_api_requests_total", "runnel_input_requests_total"} {
 		if _, ok := scraped[name]; !ok {
 			t.Errorf("%s does not appear, although it was driven", name)
 		}
@@ -146,6 +149,15 @@ func driveForMetrics(t *testing.T, dir, api string) {
 	if got := get(t, api, "/api/v1/query"); !strings.Contains(got, "hello") {
 		t.Errorf("the query answers %q", got)
 	}
+	web := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, "web.sock"))
+	}}}
+	defer web.CloseIdleConnections()
+	answer, err := web.Post("http://web/", "text/plain", strings.NewReader("over HTTP\n"))
+	if err != nil || answer.StatusCode != http.StatusOK {
+		t.Fatalf("POST: %v, %v", answer, err)
+	}
+	answer.Body.Close()
 	get(t, api, "/nowhere")
 	get(t, api, "/api/v1/histogram")
 	get(t, api, "/api/v1/status")

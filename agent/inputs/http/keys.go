@@ -18,7 +18,8 @@ const (
 	keepKeys = 24 * time.Hour
 	maxKeys  = 1_000_000
 	// pageKeys is how many are put together under one mark once they are
-	// stored: a mark of its own costs the store five times the memory.
+	// stored: a mark of its own costs the store four times the memory, and a
+	// start with a million of them ten seconds.
 	pageKeys = 64
 )
 
@@ -137,14 +138,13 @@ func (s *keys) kept() int {
 
 // claim is the right to store the request of a key. It ends with settle.
 type claim struct {
-	keys     *keys
-	entry    entry
-	number   uint64
-	ended    chan struct{}
-	tidy     bool  // it has the changes of a tidying
-	paged    *page // of those: made of the first single ones
-	forgets  bool  // of those: the first page goes
-	accepted int
+	keys    *keys
+	entry   entry
+	number  uint64
+	ended   chan struct{}
+	tidy    bool  // it has the changes of a tidying
+	paged   *page // of those: made of the first single ones
+	forgets bool  // of those: the first page goes
 }
 
 // claim asks for a key. It returns the right to it; or what was answered to its
