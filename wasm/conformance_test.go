@@ -257,6 +257,32 @@ func poisonIsFoundAlone(t *testing.T, file string) {
 	}
 }
 
+// TestReasonOfAPanicIsKept: where a guest cannot write to stderr, what its SDK
+// logged as an error says why it stopped. C has no text for a trap.
+func TestReasonOfAPanicIsKept(t *testing.T) { conforming(t, reasonOfAPanicIsKept) }
+
+func reasonOfAPanicIsKept(t *testing.T, file string) {
+	want := `"panic: asked to"`
+	switch filepath.Base(filepath.Dir(filepath.Dir(file))) {
+	case "assemblyscript":
+		want = `it logged "asked to`
+	case "rust":
+		want = `it logged "panic`
+	case "c":
+		want = "guest trapped: unreachable"
+	}
+	process := placed(load(t, granted(t, Options{File: file, Now: clock})))
+	in := commands(t, "panic")
+	var out Outcome
+	if err := process(t.Context(), in, &out); err != nil {
+		t.Fatal(err)
+	}
+	defer out.release(in)
+	if !strings.HasPrefix(out.LastError, "guest trapped: unreachable") || !strings.Contains(out.LastError, want) {
+		t.Errorf("got %q, want it to contain %q", out.LastError, want)
+	}
+}
+
 func TestSameBatchGivesSameBytes(t *testing.T) {
 	f := func(folder, config string, in *record.Batch) {
 		t.Helper()

@@ -65,6 +65,7 @@ func (g *guestLog) lastLine() string {
 type lines struct {
 	part  []byte
 	first []byte // the first line of the call at hand: where a runtime says why it gives up
+	last  []byte // the last line that was logged as an error in it: where an SDK does
 }
 
 func (l *lines) write(g *guestLog, p []byte) {
@@ -81,7 +82,7 @@ func (l *lines) write(g *guestLog, p []byte) {
 		}
 		if len(line) > 0 {
 			if len(l.first) == 0 {
-				l.first = append(l.first, line[:min(len(line), 200)]...)
+				l.first = append(l.first, line[:min(len(line), maxReason)]...)
 			}
 			g.line(zerolog.InfoLevel, line)
 		}
@@ -90,13 +91,26 @@ func (l *lines) write(g *guestLog, p []byte) {
 	}
 }
 
-// start forgets what earlier calls wrote.
-func (l *lines) start() { l.part, l.first = l.part[:0], l.first[:0] }
+// maxReason is how much of a line is kept to say why a guest stopped.
+const maxReason = 200
 
-// because adds the guest's first line, if it wrote one, to why it stopped.
+// logged keeps a line that was logged as an error.
+func (l *lines) logged(text []byte) {
+	text, _, _ = bytes.Cut(text, []byte{'\n'})
+	l.last = append(l.last[:0], text[:min(len(text), maxReason)]...)
+}
+
+// start forgets what earlier calls wrote.
+func (l *lines) start() { l.part, l.first, l.last = l.part[:0], l.first[:0], l.last[:0] }
+
+// because adds to why the guest stopped its first line, if it wrote one, or the
+// last error that it logged.
 func (l *lines) because(err error) error {
-	if len(l.first) == 0 {
-		return err
+	switch {
+	case len(l.first) > 0:
+		return fmt.Errorf("%w; it wrote %q", err, l.first)
+	case len(l.last) > 0:
+		return fmt.Errorf("%w; it logged %q", err, l.last)
 	}
-	return fmt.Errorf("%w; it wrote %q", err, l.first)
+	return err
 }

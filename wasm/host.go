@@ -42,6 +42,9 @@ func hostLog(ctx context.Context, stack []uint64) {
 	}
 	in.served(maxLine)
 	level := min(uint32(stack[0]), uint32(len(guestLevels)-1))
+	if guestLevels[level] == zerolog.ErrorLevel {
+		in.written.logged(text)
+	}
 	in.module.said.line(guestLevels[level], text)
 }
 
