@@ -118,12 +118,12 @@ func (s *Store) persist(g *group) error {
 			s.suspect = true
 		}
 		if full {
-			s.disk(true)
 			s.makeRoom()
 		}
 		if attempt == 0 && !full {
 			continue
 		}
+		s.disk(true) // also one that is read-only or broken: senders are told, or dropped, as on_full says
 		if s.closing.Load() {
 			return fmt.Errorf("%w: %w", ErrClosed, err)
 		}
@@ -162,7 +162,7 @@ func (s *Store) disk(refuses bool) {
 		return
 	}
 	if refuses {
-		s.events.diskFull()
+		s.events.diskRefuses()
 	} else {
 		s.events.diskResumed()
 	}

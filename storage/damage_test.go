@@ -60,6 +60,35 @@ func TestASmallBucketIsSalvagedToo(t *testing.T) {
 	wantRun(t, numbers, 0, 3)
 }
 
+// TestAnEmptySegmentHidesNothing has the sync fail with which a new segment gets
+// its name: the store goes on in the old one, and the name may come back.
+func TestAnEmptySegmentHidesNothing(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, Options{Dir: dir})
+	put(t, s, "a", numbered(0, 10, 10))
+	g, err := createSegment(s.dir.segments(), s.sequence, 0, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.close()
+	put(t, s, "a", numbered(10, 10, 10))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s = openStore(t, Options{Dir: dir})
+		_, numbers := numbersFrom(t, s, "a", 1)
+		wantRun(t, numbers, 0, uint64(len(numbers)))
+		if len(numbers) < 20 {
+			t.Fatalf("%d records, want 20", len(numbers))
+		}
+		put(t, s, "a", numbered(uint64(len(numbers)), 10, 10))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // FuzzPages gives what reads pages any file.
 func FuzzPages(f *testing.F) {
 	dir, _ := damageStore(f)

@@ -90,8 +90,8 @@ func (e events) commitRecovered(attempts int, path string) {
 	e.log.Info().Int("attempts", attempts).Str("segment", path).Msg("commit succeeded after failures")
 }
 
-func (e events) diskFull() {
-	e.log.Error().Msg("disk is full, on_full decides until there is room")
+func (e events) diskRefuses() {
+	e.log.Error().Msg("disk takes nothing, on_full decides until it does")
 }
 
 func (e events) diskResumed() {

@@ -37,6 +37,7 @@ func (s *Store) load() error {
 	}
 	s.syncSegments()
 	lost = s.replay() || lost
+	s.dropVacant()
 	if s.look {
 		return nil
 	}
@@ -152,10 +153,45 @@ func (s *Store) openSegments(names []string) (lost bool, err error) {
 		} else if err != nil {
 			return lost, err
 		}
+		g.vacant = g.db != nil && g.end == 0 && isVacant(g)
 		s.supersede(g)
 		s.segments = slices.Insert(s.segments, 0, g)
 	}
 	return lost, nil
+}
+
+// isVacant reports whether a segment has no entry, on no page.
+func isVacant(g *segment) bool {
+	empty := false
+	err := g.view(func(tx *bbolt.Tx) error {
+		k, _ := tx.Bucket(bucketLog).Cursor().First()
+		empty = k == nil
+		return nil
+	})
+	if err != nil || !empty {
+		return false
+	}
+	r, err := scavenge(g.path, g.base)
+	if err != nil {
+		return false
+	}
+	defer r.pages.f.Close()
+	return len(r.entries) == 0
+}
+
+// dropVacant removes empty segments whose sequences the one before them has: the
+// store went on there, since it could not be sure of the new one's name.
+func (s *Store) dropVacant() {
+	last := uint64(0)
+	s.segments = slices.DeleteFunc(s.segments, func(g *segment) bool {
+		gone := g.vacant && last >= g.base
+		if gone {
+			g.close()
+			s.removeFile(g.path)
+		}
+		last = max(last, g.last)
+		return gone
+	})
 }
 
 // superseding returns an open segment of a higher generation that stands for

@@ -123,10 +123,13 @@ func (s *Store) replay() (lost bool) {
 	return lost
 }
 
-// endOf is the first sequence that segment i does not count for: the base of the next.
+// endOf is the first sequence that segment i does not count for: the base of the
+// next one that is not empty.
 func (s *Store) endOf(i int) uint64 {
-	if i+1 < len(s.segments) {
-		return s.segments[i+1].base
+	for _, g := range s.segments[i+1:] {
+		if !g.vacant {
+			return g.base
+		}
 	}
 	return math.MaxUint64
 }

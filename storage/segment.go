@@ -53,6 +53,7 @@ type segment struct {
 	busy   bool // being rewritten: retention waits
 	closed bool // its file is gone or going
 
+	vacant  bool // it was empty when it was opened
 	covered bool // nothing in it was live when the last checkpoint was made
 }
 
@@ -133,7 +134,10 @@ const temporary = ".tmp"
 func (g *segment) settle() error {
 	err := os.Rename(g.path+temporary, g.path)
 	if err == nil {
-		err = syncDirectory(filepath.Dir(g.path))
+		if err = syncDirectory(filepath.Dir(g.path)); err != nil {
+			// Or it would stand there empty, and hide what goes on in the one before.
+			_ = os.Remove(g.path)
+		}
 	}
 	if err != nil {
 		g.discard()

@@ -1,0 +1,193 @@
+//go:build integration
+
+package storage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// mounted mounts a file system of its own for the test, which wants root.
+func mounted(t *testing.T, args ...string) (dir string) {
+	t.Helper()
+	dir = t.TempDir()
+	if out, err := exec.Command("mount", append(args, dir)...).CombinedOutput(); err != nil {
+		t.Fatalf("mount wants root: %v: %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() })
+	return dir
+}
+
+// fillUp takes all room but a little, and returns what gives it back.
+func fillUp(t *testing.T, dir string) (give func()) {
+	t.Helper()
+	path := filepath.Join(dir, "filler")
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for block := make([]byte, 64<<10); len(block) >= 512; {
+		if _, err := f.Write(block); err != nil {
+			block = block[:len(block)/2]
+		}
+	}
+	return func() {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestAFullDiskAcknowledgesNothingAndResumes fills a real file system and empties
+// it, twenty times, under a store that pushes back.
+func TestAFullDiskAcknowledgesNothingAndResumes(t *testing.T) {
+	dir := mounted(t, "-t", "tmpfs", "-o", "size=24m", "runnel-test")
+	o := Options{Dir: filepath.Join(dir, "data"), SegmentSize: 1 << 20, CommitEvery: time.Millisecond,
+		Policy: func(string) Policy { return Policy{OnFull: PushBack} }}
+	s := openStore(t, o)
+	acked, slowest := uint64(0), time.Duration(0)
+	// store appends once, and says whether that was acknowledged within patience.
+	store := func(patience time.Duration) (bool, error) {
+		ctx, stop := context.WithTimeout(t.Context(), patience)
+		defer stop()
+		r, err := s.Append(ctx, Unit{Batches: []StreamBatch{{"a", noise(acked, 300)}}, Hurry: true})
+		if err == nil {
+			err = r.Wait(ctx)
+		}
+		if err == nil {
+			acked += 300
+		}
+		return err == nil, err
+	}
+	for cycle := range 20 {
+		for range 3 {
+			if ok, err := store(10 * time.Second); !ok {
+				t.Fatalf("cycle %d: %v with room on the disk", cycle, err)
+			}
+		}
+		give := fillUp(t, dir)
+		refused := 0
+		for n := 0; refused < 3 && n < 2000; n++ { // what is in the segments already can be written over
+			ok, err := store(300 * time.Millisecond)
+			switch {
+			case ok:
+			case errors.Is(err, ErrFull):
+				refused++
+			case errors.Is(err, context.DeadlineExceeded): // on its way: it is stored once there is room
+				refused++
+				acked += 300
+			default:
+				t.Fatal(err)
+			}
+		}
+		if refused == 0 {
+			t.Fatalf("cycle %d: the disk never refused", cycle)
+		}
+		give()
+		begun := time.Now()
+		s.MoveCursor("f", "a", acked-300) // delivered: retention may take it
+		for ok := false; !ok; {
+			ok, _ = store(5 * time.Second)
+			if time.Since(begun) > 5*time.Second {
+				t.Fatalf("cycle %d: not resumed within 5 s", cycle)
+			}
+			if !ok {
+				<-s.Changed()
+			}
+		}
+		slowest = max(slowest, time.Since(begun))
+	}
+	t.Logf("%d records, slowest resumption %v", acked, slowest)
+	i := info(t, s, "a")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, o)
+	if at, err := readable(s, "a", i.First); err != nil || at != i.Next || at < acked+1 {
+		t.Fatalf("readable up to %d of %d, %d were acknowledged or staged: %v", at, i.Next, acked, err)
+	}
+}
+
+// TestAReadOnlyDiskAcknowledgesNothing has the kernel make the file system
+// read-only under the store, as it does when the disk fails.
+func TestAReadOnlyDiskAcknowledgesNothing(t *testing.T) {
+	image := filepath.Join(t.TempDir(), "image")
+	if err := os.WriteFile(image, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(image, 48<<20); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("mkfs.ext4", "-q", "-F", image).CombinedOutput(); err != nil {
+		t.Fatalf("mkfs.ext4: %v: %s", err, out)
+	}
+	dir := mounted(t, "-o", "loop", image)
+	o := Options{Dir: filepath.Join(dir, "data"), CommitEvery: time.Millisecond,
+		Policy: func(string) Policy { return Policy{OnFull: PushBack} }}
+	s := openStore(t, o)
+	acked := uint64(0)
+	for range 20 {
+		put(t, s, "a", noise(acked, 300))
+		acked += 300
+	}
+	if out, err := exec.Command("mount", "-o", "remount,abort", dir).CombinedOutput(); err != nil {
+		t.Fatalf("remount: %v: %s", err, out)
+	}
+	r, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"a", noise(acked, 300)}}, Hurry: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.After(5 * time.Second); ; { // senders are told within a commit or two
+		_, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"a", noise(0, 1)}}})
+		if errors.Is(err, ErrFull) {
+			break
+		}
+		select {
+		case <-r.Done():
+			t.Fatalf("acknowledged on a read-only disk: %v", r.err)
+		case <-deadline:
+			t.Fatal("senders are not told")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	_ = s.Close()
+	if err := r.Wait(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Fatalf("got %v, want ErrClosed", err)
+	}
+	if out, err := exec.Command("umount", dir).CombinedOutput(); err != nil {
+		t.Fatalf("umount: %v: %s", err, out)
+	}
+	if out, err := exec.Command("mount", "-o", "loop", image, dir).CombinedOutput(); err != nil {
+		t.Fatalf("mount: %v: %s", err, out)
+	}
+	s = openStore(t, o)
+	if at, err := readable(s, "a", 1); err != nil || at < acked+1 {
+		t.Fatalf("readable up to %d, %d were acknowledged: %v", at, acked, err)
+	}
+	put(t, s, "a", noise(info(t, s, "a").Next-1, 300))
+	_ = s.Close()
+}
+
+// TestTheSecondOnADirectoryIsToldWhoHasIt starts another process on a directory
+// that is in use.
+func TestTheSecondOnADirectoryIsToldWhoHasIt(t *testing.T) {
+	s := openStore(t, Options{})
+	begun := time.Now()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), crashDir+"="+s.options.Dir, fixedWork+"=")
+	out, err := cmd.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), fmt.Sprintf("in use by process %d\n", os.Getpid())) {
+		t.Fatalf("%v: %s", err, out)
+	}
+	if took := time.Since(begun); took > 2*time.Second { // a second for the lock, the rest is the process
+		t.Fatalf("took %v", took)
+	}
+}
