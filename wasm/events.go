@@ -37,6 +37,14 @@ func (e events) failed(err error, records, isolated int, policy string) {
 	e.log.Warn().Err(err).Int("batch", records).Int("records", isolated).Str("on_error", policy).Msg("module failed on records")
 }
 
+func (e events) failedSome(why string, records int, policy string) {
+	e.log.Warn().Str("error", why).Int("records", records).Str("on_error", policy).Msg("module failed records without failing itself; said once a minute")
+}
+
+func (e events) tableAbsent(name string, known []string) {
+	e.log.Warn().Str("table", name).Strs("known", known).Msg("module looks into a table that its config does not have, and finds nothing; said once")
+}
+
 func (e events) silent(call string, err error) {
 	e.log.Warn().Str("call", call).Err(err).Msg("module failed without a batch: it has said nothing")
 }

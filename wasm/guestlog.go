@@ -114,3 +114,23 @@ func (l *lines) because(err error) error {
 	}
 	return err
 }
+
+// sampled adds up what happens to records, to be told of once a minute.
+type sampled struct {
+	mu    sync.Mutex
+	next  time.Time // guarded by mu: when it may be told of again
+	count int       // guarded by mu: since it was
+}
+
+// add returns how many there were since it was last told of, these included; 0 if it is not yet time to tell.
+func (s *sampled) add(n int, now time.Time) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.count += n
+	if now.Before(s.next) {
+		return 0
+	}
+	s.next = now.Add(time.Minute)
+	n, s.count = s.count, 0
+	return n
+}

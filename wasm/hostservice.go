@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
@@ -163,13 +165,43 @@ func hostLookup(ctx context.Context, stack []uint64) {
 	in := caller(ctx)
 	name, key := in.region(uint32(stack[0]), uint32(stack[1])), in.region(uint32(stack[2]), uint32(stack[3]))
 	in.served(len(name) + len(key))
-	row, ok := in.module.options.Tables[string(name)].row(key)
+	table, known := in.module.options.Tables[string(name)]
+	if !known {
+		in.module.absent.note(in.module, name)
+	}
+	row, ok := table.row(key)
 	if !ok {
 		in.region(uint32(stack[4]), uint32(stack[5]))
 		stack[0] = none
 		return
 	}
 	stack[0] = in.give(row, stack[4], stack[5])
+}
+
+// maxAbsent bounds the names of tables that are told of; a record may make them up.
+const maxAbsent = 16
+
+// absentTables are the tables that a module's guests asked for and its config does
+// not have, each told of once: to the guest it looks like a key that is not there.
+type absentTables struct {
+	mu    sync.Mutex
+	names map[string]bool // guarded by mu
+}
+
+func (a *absentTables) note(m *Module, name []byte) {
+	name = name[:min(len(name), 64)]
+	a.mu.Lock()
+	told := a.names[string(name)] || len(a.names) >= maxAbsent
+	if !told {
+		if a.names == nil {
+			a.names = map[string]bool{}
+		}
+		a.names[string(name)] = true
+	}
+	a.mu.Unlock()
+	if !told {
+		m.events.tableAbsent(string(name), slices.Sorted(maps.Keys(m.options.Tables)))
+	}
 }
 
 // appendNeed adds what a service needs to a list without repeating it.

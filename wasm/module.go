@@ -77,6 +77,8 @@ type Module struct {
 	options  Options
 	events   events
 	said     guestLog
+	absent   absentTables
+	refused  sampled // records failed by verdicts, and not by a trap
 	counters counters
 	guests   guestCounters
 	spent    atomic.Int64  // nanoseconds of guest CPU beyond the first quantum of each call

@@ -150,6 +150,11 @@ func (m *Module) process(ctx context.Context, l *Line, in *record.Batch, out *Ou
 	if err == nil {
 		m.breaker.succeeded(now, m.events)
 		m.count(in.Len(), out)
+		if out.Failed > 0 { // by a verdict, or a stream that there is not
+			if n := m.refused.add(out.Failed, now); n > 0 {
+				m.events.failedSome(out.LastError, n, m.options.OnError.String())
+			}
+		}
 		return nil
 	}
 	if isCallers(err) {

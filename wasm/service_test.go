@@ -99,6 +99,56 @@ func TestLookupGivesRows(t *testing.T) {
 	f("other", "vm-1", 100, -1, "")
 }
 
+// TestWrongNamesAreLogged: a table or stream that the config does not have is
+// told of, but not for every record.
+func TestWrongNamesAreLogged(t *testing.T) {
+	var log bytes.Buffer
+	rt, err := NewRuntime(t.Context(), RuntimeOptions{Log: zerolog.New(&log)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rt.Close(t.Context())
+	now := clock()
+	m, err := rt.Load(t.Context(), granted(t, Options{Name: "x", File: guest(t, conformanceFolder), KnownStream: known, Now: func() time.Time { return now }}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	process := placed(m)
+	f := func(message string, want ...string) {
+		t.Helper()
+		log.Reset()
+		in := commands(t, message, message)
+		var out Outcome
+		if err := process(t.Context(), in, &out); err != nil {
+			t.Fatal(err)
+		}
+		out.release(in)
+		if got := strings.Count(log.String(), "\n"); got != len(want) {
+			t.Errorf("%s: got %d lines, want %d: %s", message, got, len(want), log.String())
+		}
+		for _, w := range want {
+			if !strings.Contains(log.String(), w) {
+				t.Errorf("%s: got %s, want %s", message, log.String(), w)
+			}
+		}
+	}
+	f("lookup hosts h1")
+	f("lookup host h1", `"level":"warn","module":"x","table":"host","known":["hosts"],"message":"module looks into a table`)
+	f("lookup host h2")
+	f("lookup owners h1", `"table":"owners"`)
+	f("route errors")
+	f("route errros", `"level":"warn","module":"x","error":"routed to \"errros\", which is no stream of the config","records":2,"on_error":"keep"`)
+	f("route errros")
+	now = now.Add(time.Minute)
+	f("fail no luck", `"error":"no luck","records":4`)
+	for i := range 100 {
+		m.absent.note(m, fmt.Append(nil, i))
+	}
+	if got := strings.Count(log.String(), `"table":`); got != maxAbsent-2 {
+		t.Errorf("got %d more names told of, want %d", got, maxAbsent-2)
+	}
+}
+
 func TestMetricsCountWhatWentWell(t *testing.T) {
 	set := metrics.NewSet()
 	var log bytes.Buffer
