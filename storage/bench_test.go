@@ -3,6 +3,7 @@ package storage
 import (
 	"context"
 	"fmt"
+	"os"
 	"sync"
 	"testing"
 	"time"
@@ -236,5 +237,39 @@ func BenchmarkOpen(b *testing.B) {
 		b.StopTimer()
 		_ = s.Close()
 		b.StartTimer()
+	}
+}
+
+// BenchmarkSalvage reads the pages of a segment of 128 MiB whose meta pages are
+// gone, as a start does:
+//
+//	go test -run xxx -bench Salvage ./storage
+//
+// The file is in the page cache: on a disk that is slower than this, the disk counts.
+func BenchmarkSalvage(b *testing.B) {
+	s := openStore(b, Options{})
+	for n := uint64(0); s.active.size.Load() < 120<<20; n += 5000 {
+		put(b, s, "a", noise(n, 5000))
+	}
+	path, base := s.active.path, s.active.base
+	if err := s.Close(); err != nil {
+		b.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err == nil {
+		_, err = f.WriteAt(make([]byte, 8192), 0)
+		f.Close()
+	}
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(sizeOf(path))
+	b.ReportAllocs()
+	for b.Loop() {
+		r, err := scavenge(path, base)
+		if err != nil || len(r.entries) < 1000 {
+			b.Fatalf("%d entries, %v", len(r.entries), err)
+		}
+		r.pages.f.Close()
 	}
 }
