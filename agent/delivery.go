@@ -144,7 +144,7 @@ func (d *delivery) acknowledged(moves int, s *sent, delivered int, next uint64) 
 		delete(d.narrow, s.stream)
 	}
 	// Under the lock, or a cursor that is being moved by hand would be moved back.
-	d.store.PassCursor(d.name, s.stream, next, l.expired)
+	d.store.PassCursor(d.name, s.stream, next, storage.Passed{Expired: l.expired})
 	if delivered > 0 && d.state != "up" {
 		failed = time.Since(d.failing)
 		d.state, d.failing = "up", time.Time{}

@@ -92,9 +92,15 @@ type group struct {
 	bytes   int
 	since   time.Time // when the first unit came; zero without
 	hurry   bool
+
+	number   uint64     // of groups, from 1
+	accounts []*Account // that its units moved; until it is closed
+	totals   []Change   // theirs then
 }
 
-func newGroup() *group { return &group{receipt: &Receipt{done: make(chan struct{})}} }
+func newGroup(number uint64) *group {
+	return &group{receipt: &Receipt{done: make(chan struct{})}, number: number}
+}
 
 // intake is where batches wait for the committer.
 type intake struct {
@@ -106,11 +112,12 @@ type intake struct {
 	room   chan struct{} // closed and replaced when bytes falls
 	closed bool
 	hard   bool // the disk takes nothing at the moment
+	missed []bool
 
 	wake chan struct{} // capacity 1: one waking stands for any number
 }
 
-// settled is the receipt of an Append of which nothing is left to store.
+// settled returns the receipt of an Append of which nothing is left to store.
 func settled() *Receipt {
 	r := &Receipt{done: make(chan struct{})}
 	close(r.done)
@@ -164,12 +171,14 @@ func (s *Store) stage(ctx context.Context, u *Unit, state []Change, work []*stag
 	}
 	g := in.group
 	bytes, records := g.bytes, g.records
+	missed := in.missing(u, overflows)
+	joined := g.post(u, missed)
 	for i := range u.Batches {
 		b := &u.Batches[i]
 		gt := in.gates[b.Stream]
 		if n := b.Records.Len(); n == 0 {
 			b.Records.Release()
-		} else if overflows || gt.shut.Load() == gateDrops {
+		} else if missed != nil && missed[i] {
 			gt.drop(n)
 			b.Records.Release()
 		} else {
@@ -177,11 +186,16 @@ func (s *Store) stage(ctx context.Context, u *Unit, state []Change, work []*stag
 		}
 	}
 	s.setState(g, state)
-	if g.records == records && len(state) == 0 {
-		return work, settled(), nil
+	s.pass(g, u.Cursors)
+	first := g.since.IsZero()
+	if g.records == records && len(state) == 0 && len(u.Cursors) == 0 {
+		if joined && first { // the account alone: within a second, or with what comes
+			g.since = time.Now()
+			in.signal()
+		}
+		return work, s.settled, nil
 	}
 	in.bytes += g.bytes - bytes
-	first := g.since.IsZero()
 	if first {
 		g.since = time.Now()
 	}
@@ -336,7 +350,8 @@ func (in *intake) take() *group {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	g := in.group
-	in.group, in.flight = newGroup(), g
+	g.closeAccounts()
+	in.group, in.flight = newGroup(g.number+1), g
 	for _, gt := range g.open {
 		gt.open = nil
 	}

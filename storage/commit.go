@@ -301,6 +301,10 @@ func paddingKey(sequence uint64, i int) []byte {
 func (s *Store) publish(g *group, heads []head, own []byte, sequence uint64) {
 	s.kept.commit(g.state) // before the sequence: a checkpoint must not lag behind its own
 	s.mu.Lock()
+	s.committed = g.number
+	for i := range g.totals {
+		s.accounts[g.totals[i].Key] = g.totals[i].Value
+	}
 	for i, b := range g.blocks {
 		b.gate.stream.add(s.active, heads[i])
 		b.gate.stream.counter.Add(b.count)

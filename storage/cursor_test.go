@@ -33,8 +33,8 @@ func TestWhatAReaderHeldInMemoryIsNotExpired(t *testing.T) {
 	if got := cursorOf(t, s); got.Next != 1 || got.Expired != 200 {
 		t.Fatalf("before it passes: %+v, want 200 expired in front of it", got)
 	}
-	s.PassCursor("f", "a", 101, 0) // had been read in time
-	s.PassCursor("f", "a", 201, 100)
+	s.PassCursor("f", "a", 101, Passed{Delivered: 100}) // had been read in time
+	s.PassCursor("f", "a", 201, Passed{Expired: 100})
 	if got := cursorOf(t, s); got.Next != 201 || got.Expired != 100 {
 		t.Fatalf("after it has passed: %+v, want 100 expired", got)
 	}

@@ -93,6 +93,7 @@ func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) 
 		s.note(path, "cannot be read: %v", err)
 		s.checkpoint.close()
 		clear(s.cursors)
+		clear(s.accounts)
 		s.kept.reset()
 		clear(s.streams)
 		s.checkpointed, s.sum, forked = 0, 0, true

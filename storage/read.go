@@ -40,7 +40,11 @@ type StreamInfo struct {
 type Cursor struct {
 	Name, Stream string
 	Next         uint64 // the offset it wants next
+	Start        uint64 // the offset where it began
 	Expired      uint64 // records that retention took before this reader had them, whether it has passed them or not
+	Passed       Passed // what became of those it has passed
+	Skipped      uint64 // left out by hand
+	Rewound      uint64 // gone back over by hand
 }
 
 // blocks is memory for entries that are read, checked and decoded.
@@ -260,6 +264,10 @@ func (s *Store) Changed() <-chan struct{} {
 func (s *Store) Streams() []StreamInfo {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.streamInfos()
+}
+
+func (s *Store) streamInfos() []StreamInfo {
 	infos := make([]StreamInfo, 0, len(s.streams))
 	for _, st := range s.streams {
 		info := StreamInfo{Name: st.name, First: st.first, Next: st.next, Records: st.records, Bytes: st.bytes, RawBytes: st.raw,
@@ -273,25 +281,30 @@ func (s *Store) Streams() []StreamInfo {
 	return infos
 }
 
-// MoveCursor notes that a reader wants next next. It is durable with the next
-// commit; one is made within a second if nothing else comes.
-func (s *Store) MoveCursor(name, stream string, next uint64) { s.PassCursor(name, stream, next, 0) }
-
-// PassCursor is MoveCursor over a range of which expired records were gone
-// before the reader had them. Only the reader can tell: what it holds in memory
-// is still delivered when retention has taken it from here.
-func (s *Store) PassCursor(name, stream string, next, expired uint64) {
+// MoveCursor makes next what a reader wants next, whatever lies between: a new
+// reader begins there. It is durable with the next commit; one is made within a
+// second if nothing else comes.
+func (s *Store) MoveCursor(name, stream string, next uint64) {
 	s.mu.Lock()
-	c := s.cursors[cursorKey{name, stream}]
-	if c == nil {
-		c = &cursor{}
-		s.cursors[cursorKey{name, stream}] = c
-	}
-	moved := c.next != next || c.gone || expired > 0
-	c.next, c.gone, c.dirty = next, false, c.dirty || moved
-	c.expired += expired
+	c := s.cursor(name, stream)
+	c.move(next)
+	dirty := c.dirty
 	s.mu.Unlock()
-	if moved {
+	if dirty {
+		s.touched()
+	}
+}
+
+// PassCursor is MoveCursor over records of which the reader says what became:
+// only it can tell, since what it holds in memory is still delivered when retention
+// has taken it from here. Both are durable together.
+func (s *Store) PassCursor(name, stream string, next uint64, p Passed) {
+	s.mu.Lock()
+	c := s.cursor(name, stream)
+	c.pass(next, p)
+	dirty := c.dirty
+	s.mu.Unlock()
+	if dirty {
 		s.touched()
 	}
 }
@@ -335,10 +348,17 @@ func (s *Store) Cursor(name, stream string) (next uint64, ok bool) {
 func (s *Store) Cursors() []Cursor {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
+	return s.cursorInfos()
+}
+
+// cursorInfos describes the cursors as of the last commit, where a unit that they pass
+// with has yet to get there. s.mu is held.
+func (s *Store) cursorInfos() []Cursor {
 	all := make([]Cursor, 0, len(s.cursors))
 	for key, c := range s.cursors {
-		if !c.gone {
-			all = append(all, Cursor{key.name, key.stream, c.next, c.expired + s.ahead(key.stream, c.next)})
+		if p := c.durable(s.committed); !c.gone && p.start > 0 {
+			all = append(all, Cursor{key.name, key.stream, p.next, p.start, p.passed.Expired + s.ahead(key.stream, p.next),
+				p.passed, p.skipped, p.rewound})
 		}
 	}
 	slices.SortFunc(all, func(a, b Cursor) int {
@@ -362,7 +382,7 @@ func (s *Store) DeleteCursor(name, stream string) {
 	s.mu.Lock()
 	c := s.cursors[cursorKey{name, stream}]
 	if c != nil {
-		c.gone, c.dirty, c.expired = true, true, 0
+		c.gone, c.dirty = true, true
 	}
 	s.mu.Unlock()
 	if c != nil {

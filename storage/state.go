@@ -14,12 +14,12 @@ import (
 )
 
 // The kinds of state. The letters are part of the format; what a build does
-// not know it keeps and hands on, so that marks and the ledger can join without
-// a new format.
+// not know it keeps and hands on, so that others can join without a new format.
 const (
-	stateCursor = 'c' // key: name, NUL, stream; value: next u64, expired u64
-	stateStream = 's' // key: name; value: first, next, expired, dropped u64
-	stateModule = "m" // key: the module's; value: likewise
+	stateCursor  = 'c' // key: name, NUL, stream; value: see journey
+	stateStream  = 's' // key: name; value: first, next, expired, dropped u64
+	stateAccount = 'l' // key: the account's; value: its owner's
+	stateModule  = "m" // key: the module's; value: likewise
 )
 
 // change is one state that moved: an absolute value, so that applying it twice
@@ -69,14 +69,6 @@ func parseChanges(b []byte, f func(change)) error {
 // cursorKey names a cursor.
 type cursorKey struct{ name, stream string }
 
-// cursor is how far one reader has got in one stream.
-type cursor struct {
-	next    uint64
-	expired uint64 // records that retention took before this reader had them
-	dirty   bool
-	gone    bool
-}
-
 func numbers(n ...uint64) []byte {
 	b := make([]byte, 0, 8*len(n))
 	for _, v := range n {
@@ -94,12 +86,13 @@ func number(b []byte, n int) uint64 {
 	return binary.LittleEndian.Uint64(b[8*n:])
 }
 
-func (k cursorKey) change(c *cursor) change {
+// change is what is to be on disk of a cursor whose journey is p.
+func (k cursorKey) change(c *cursor, p *journey) change {
 	key := append(append([]byte(k.name), 0), k.stream...)
 	if c.gone {
 		return change{kind: stateCursor, key: key}
 	}
-	return change{stateCursor, key, numbers(c.next, c.expired)}
+	return change{stateCursor, key, p.encode()}
 }
 
 func (st *stream) change() change {
@@ -119,12 +112,18 @@ func (s *Store) apply(c change) {
 			delete(s.cursors, key)
 			return
 		}
-		s.cursors[key] = &cursor{next: number(c.value, 0), expired: number(c.value, 1)}
+		s.cursors[key] = &cursor{journey: parseJourney(c.value)}
 	case stateStream:
 		st := s.stream(string(c.key))
 		st.first = max(st.first, number(c.value, 0))
 		st.next = max(st.next, number(c.value, 1))
 		st.expired, st.dropped = number(c.value, 2), number(c.value, 3)
+	case stateAccount:
+		if c.value == nil {
+			delete(s.accounts, string(c.key))
+			return
+		}
+		s.accounts[string(c.key)] = append([]byte{}, c.value...)
 	default:
 		value := c.value
 		if value != nil {
@@ -144,9 +143,10 @@ func (s *Store) encodeState(g *group) (entries [][]byte, own []byte) {
 	room := make([]byte, headerSize(""))
 	b := append(s.stateRoom[:0], room...)
 	s.mu.RLock()
-	b = s.dirtyChanges(b)
+	b = s.dirtyChanges(b, g.number)
 	s.mu.RUnlock()
 	ownEnd := len(b)
+	b = g.appendAccounts(b)
 	starts := []int{0}
 	for key, value := range g.state {
 		if len(b)-starts[len(starts)-1] >= stateEntry {
@@ -172,11 +172,11 @@ func (s *Store) encodeState(g *group) (entries [][]byte, own []byte) {
 }
 
 // dirtyChanges appends the encoding of the store's own state that moved since
-// the last entry. Store.mu is held.
-func (s *Store) dirtyChanges(b []byte) []byte {
+// the last entry, as it may be on disk with the group of that number. Store.mu is held.
+func (s *Store) dirtyChanges(b []byte, group uint64) []byte {
 	for key, c := range s.cursors {
-		if c.dirty {
-			b = appendChange(b, key.change(c))
+		if p := c.durable(group); c.dirty && (p.start > 0 || c.gone) {
+			b = appendChange(b, key.change(c, p))
 		}
 	}
 	for _, st := range s.streams {
@@ -196,7 +196,7 @@ func (s *Store) settle(written []byte) {
 		case stateCursor:
 			name, stream, _ := strings.Cut(string(c.key), "\x00")
 			key := cursorKey{name, stream}
-			if now := s.cursors[key]; now != nil && bytes.Equal(key.change(now).value, c.value) {
+			if now := s.cursors[key]; now != nil && bytes.Equal(key.change(now, &now.journey).value, c.value) {
 				now.dirty = false
 				if now.gone {
 					delete(s.cursors, key)
@@ -227,6 +227,9 @@ func openCheckpoint(path string, readOnly bool) (*file, error) {
 
 var bucketState = []byte("state")
 
+// isOwn reports whether the store understands, or keeps apart, that kind of state.
+func isOwn(kind byte) bool { return kind == stateCursor || kind == stateStream || kind == stateAccount }
+
 // loadCheckpoint applies all state of state.db and returns the sequence up to
 // which entries are included; 0 for a new file.
 func (s *Store) loadCheckpoint() (sequence uint64, err error) {
@@ -246,7 +249,7 @@ func (s *Store) loadCheckpoint() (sequence uint64, err error) {
 			s.sum += sumOf(k, v)
 			switch {
 			case len(k) == 0:
-			case k[0] == stateCursor || k[0] == stateStream:
+			case isOwn(k[0]):
 				s.apply(change{k[0], slices.Clone(k[1:]), slices.Clone(v)})
 			default:
 				s.kept.load(string(k), append([]byte{}, v...))
@@ -298,10 +301,15 @@ func (s *Store) saveCheckpoint() error {
 	sequence := s.sequence - 1
 	var changes []change
 	for key, c := range s.cursors {
-		changes = append(changes, key.change(c))
+		if p := c.durable(s.committed); p.start > 0 {
+			changes = append(changes, key.change(c, p))
+		}
 	}
 	for _, st := range s.streams {
 		changes = append(changes, st.change())
+	}
+	for key, value := range s.accounts {
+		changes = append(changes, change{stateAccount, []byte(key), value})
 	}
 	var dead []*segment
 	for _, g := range s.segments {
@@ -376,7 +384,7 @@ func putOwn(state *summed, changes []change) error {
 		}
 	}
 	var gone [][]byte
-	for _, kind := range []byte{stateCursor, stateStream} {
+	for _, kind := range []byte{stateCursor, stateStream, stateAccount} {
 		c := state.Cursor()
 		for k, _ := c.Seek([]byte{kind}); len(k) > 0 && k[0] == kind; k, _ = c.Next() {
 			if !seen[string(k)] {

@@ -33,23 +33,26 @@ type Store struct {
 	intake   intake
 	recent   recent
 	kept     kept
+	settled  *Receipt // of units of which nothing is left to store
 
 	mu           sync.RWMutex // guards all down to the blank line
 	streams      map[string]*stream
 	cursors      map[cursorKey]*cursor
-	segments     []*segment      // in order of base; the last is active
-	dead         []*segment      // replaced or empty, to be unlinked
-	toIndex      []*segment      // sealed and without an index of their own yet
-	damage       map[uint64]bool // sequences of blocks already counted as damaged
-	stateBehind  bool            // entries behind the checkpoint are missing
-	stateLost    bool            // there was no checkpoint to be read
-	sequence     uint64          // of the next entry; only the committer moves it
-	checkpointed uint64          // entries up to here are in state.db
-	latest       int64           // the highest time seen, by which ages are told
-	limit        int64           // bytes the segments may use
-	full         bool            // over limit, and nothing may be taken
-	hard         bool            // the disk refuses
-	changed      chan struct{}   // closed and replaced at each commit
+	accounts     map[string][]byte // committed; values are never written to
+	committed    uint64            // the number of the last group that was
+	segments     []*segment        // in order of base; the last is active
+	dead         []*segment        // replaced or empty, to be unlinked
+	toIndex      []*segment        // sealed and without an index of their own yet
+	damage       map[uint64]bool   // sequences of blocks already counted as damaged
+	stateBehind  bool              // entries behind the checkpoint are missing
+	stateLost    bool              // there was no checkpoint to be read
+	sequence     uint64            // of the next entry; only the committer moves it
+	checkpointed uint64            // entries up to here are in state.db
+	latest       int64             // the highest time seen, by which ages are told
+	limit        int64             // bytes the segments may use
+	full         bool              // over limit, and nothing may be taken
+	hard         bool              // the disk refuses
+	changed      chan struct{}     // closed and replaced at each commit
 
 	active  *segment  // the committer's own; replaced under mu
 	arrival int64     // the committer's own
@@ -113,13 +116,13 @@ func Open(o Options) (*Store, error) {
 func newStore(o Options, dir *directory) *Store {
 	s := &Store{
 		options: o, dir: dir, events: newEvents(o.Log), metrics: newMeters(o.Metrics),
-		streams: map[string]*stream{}, cursors: map[cursorKey]*cursor{}, damage: map[uint64]bool{},
-		limit: math.MaxInt64, changed: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
+		streams: map[string]*stream{}, cursors: map[cursorKey]*cursor{}, accounts: map[string][]byte{}, damage: map[uint64]bool{},
+		limit: math.MaxInt64, settled: settled(), changed: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
 		commitTx: transactCommit, reached: o.reached, free: available,
 	}
 	s.kept.reset()
 	s.recent.byKey = map[recentKey]*record.Batch{}
-	s.intake = intake{gates: map[string]*gate{}, group: newGroup(), room: make(chan struct{}), wake: make(chan struct{}, 1)}
+	s.intake = intake{gates: map[string]*gate{}, group: newGroup(1), room: make(chan struct{}), wake: make(chan struct{}, 1)}
 	return s
 }
 

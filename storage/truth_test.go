@@ -31,13 +31,15 @@ type writer struct {
 	turn   sync.Mutex // guards all below
 	unit   uint64
 	counts map[string]uint64
+	book   *book
 }
 
 const heldUnits = 5
 
 // writerOf goes on where the state says.
 func writerOf(s *Store) (*writer, error) {
-	w := &writer{counts: map[string]uint64{}}
+	w := &writer{counts: map[string]uint64{}, book: bookOf(s)}
+	s.MoveCursor(deadCursor, "a", 1)
 	var errs []error
 	s.State("", func(key string, value []byte) {
 		if key != "unit" && !strings.HasPrefix(key, "count/") {
@@ -60,7 +62,11 @@ func (w *writer) append(s *Store, counts map[string]int, hurry bool) (r *Receipt
 	w.turn.Lock()
 	w.unit++
 	n := w.unit
-	u := Unit{Hurry: hurry, Staged: w.turn.Unlock}
+	u := Unit{Hurry: hurry, Staged: w.turn.Unlock, Account: &w.book.Account, Posting: w.book}
+	if counts = maps.Clone(counts); n%3 == 0 && counts != nil { // somebody's dead letter
+		counts["dead"] = 1
+		u.Cursors = []CursorPass{{deadCursor, "a", 1, Passed{Dead: 1}}}
+	}
 	set := func(key, value string) { u.State = append(u.State, Change{key, []byte(value)}) }
 	set("unit", fmt.Sprint(n))
 	set(fmt.Sprint("held/", n), strings.Repeat("x", int(n%300)))
@@ -92,6 +98,9 @@ func (w *writer) append(s *Store, counts map[string]int, hurry bool) (r *Receipt
 // store's own count, and may be ahead of the last units or behind them after a
 // crash.
 func wantOneTruth(s *Store, crashed bool) error {
+	if err := wantExactBooks(s); err != nil {
+		return err
+	}
 	got := stateOf(s, "")
 	unit, _ := strconv.ParseUint(got["unit"], 10, 64)
 	want := map[string]string{}

@@ -31,8 +31,15 @@ type Change struct {
 type Unit struct {
 	Batches []StreamBatch // taken over, whatever Append returns
 	State   []Change      // copied; of two with one key the later counts
+	Cursors []CursorPass  // copied
 	Hurry   bool          // a sender is blocked on the receipt
 	Acks    bool          // a sender is told of the receipt: where others' records would be dropped, ErrFull
+
+	// Account is nil, or written with the unit, also where nothing else of it is:
+	// then within a second. Posting, which may be nil, enters the unit into it.
+	Account *Account
+	Other   *Account // nil, or a second one that Posting moves
+	Posting Posting
 
 	// Staged is nil, or called once, before anything is compressed: the unit's
 	// place in the order is fixed, and the lock that keeps callers in order may be
