@@ -77,6 +77,8 @@ type Agent struct {
 	memories       map[string]*inputs.Memory // of inputs, by the beginning of their marks' keys; the same
 	rates          rates
 
+	forwarderBook *book // of what forwarders give up
+
 	wg sync.WaitGroup // inputs and deliveries
 }
 
@@ -169,6 +171,13 @@ func (a *Agent) open(c *Config) error {
 		return err
 	}
 	a.store = store
+	if err := a.putRight(a.hard); err != nil {
+		return fmt.Errorf("ledger: %w", err)
+	}
+	a.metrics.NewGauge("runnel_audit_unexplained_records", func() float64 { return float64(auditOf(store.Books()).Unexplained) })
+	if a.forwarderBook, err = openBook(store, bookForwarders); err != nil {
+		a.events.bookDamaged(bookForwarders, err)
+	}
 	a.runtime, err = wasm.NewRuntime(a.hard, wasm.RuntimeOptions{
 		CacheDir: filepath.Join(c.DataDir, cacheDir), Engine: c.Engine, Log: a.options.Log.With().Str("part", "wasm").Logger(), Metrics: a.metrics,
 	})

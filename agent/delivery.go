@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -35,17 +37,21 @@ type delivery struct {
 	store     *storage.Store
 	counts    *deliveryCounts
 	events    events
+	book      *book // of what forwarders give up
+
+	moving sync.Mutex // held while a cursor moves; taken before mu
 
 	mu sync.Mutex
 	// guarded by mu:
-	next     map[string]uint64          // first offset of each stream that the receiver is not known to have
-	skip     map[string]map[uint64]bool // offsets in dead letters, until the cursor passes them
-	narrow   map[string]narrowing       // streams in which a refused record is being looked for
-	edges    edges                      // of batches whose fate is not known
-	restart  context.CancelFunc         // ends the session under way
-	moves    int                        // cursors moved by hand; acks of sessions before the last move no longer count
-	state    string                     // up, retrying or stopped
-	failing  time.Time                  // since when; zero when up
+	next     map[string]uint64            // first offset of each stream that the receiver is not known to have
+	skip     map[string]map[uint64]*grave // records refused for good, until the cursor passes them
+	seen     map[string]uint64            // behind the last offset of each stream that was ever handed over
+	narrow   map[string]narrowing         // streams in which a refused record is being looked for
+	edges    edges                        // of batches whose fate is not known
+	restart  context.CancelFunc           // ends the session under way
+	moves    int                          // cursors moved by hand; acks of sessions before the last move no longer count
+	state    string                       // up, retrying or stopped
+	failing  time.Time                    // since when; zero when up
 	lastErr  string
 	lastFail time.Time
 }
@@ -58,7 +64,7 @@ type narrowing struct {
 
 func newDelivery(c ForwarderConfig, f forwarders.Forwarder, store *storage.Store, counts *deliveryCounts, e events) *delivery {
 	d := &delivery{name: c.Name, config: c, forwarder: f, store: store, counts: counts, events: e, state: "up",
-		next: make(map[string]uint64), skip: make(map[string]map[uint64]bool), narrow: make(map[string]narrowing), edges: make(edges)}
+		next: make(map[string]uint64), skip: make(map[string]map[uint64]*grave), seen: make(map[string]uint64), narrow: make(map[string]narrowing), edges: make(edges)}
 	if b, ok := f.(forwarders.Batcher); ok {
 		d.batching = b.Batching()
 	}
@@ -90,7 +96,7 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 		if d.counts.delivered.Load() != before {
 			attempt = 0
 		}
-		if err == nil || d.takeRefusal(ctx, err) {
+		if err == nil || d.takeRefusal(err) {
 			continue // a cursor was moved, or the refused record is out of the way
 		}
 		wait := backoff(attempt, err)
@@ -126,34 +132,40 @@ func sleep(ctx context.Context, d time.Duration) {
 
 // acknowledged notes that the receiver has the first delivered records of s, and
 // moves the cursor to next, unless somebody has moved it by hand since the
-// session began.
-func (d *delivery) acknowledged(moves int, s *sent, delivered int, next uint64) {
-	counts := d.counts.of(s.stream)
-	counts.delivered.Add(delivered)
-	d.counts.delivered.Add(uint64(delivered))
+// session began. Where it passes dead letters, those are stored with the move; on an
+// error the cursor has not moved.
+func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, delivered int, next uint64) error {
+	d.moving.Lock()
+	defer d.moving.Unlock()
+	d.mu.Lock()
+	moved := d.moves != moves
+	passed, graves := d.pass(s, delivered, next)
+	d.mu.Unlock()
+	if moved {
+		return nil
+	}
+	// While moving is held, or a cursor that is being moved by hand would be moved back.
+	if len(graves) == 0 {
+		d.store.PassCursor(d.name, s.stream, next, passed)
+	} else if err := d.buryAll(ctx, s.stream, next, passed, graves); err != nil {
+		return fmt.Errorf("store dead letters of stream %q: %w", s.stream, err)
+	}
 	var failed time.Duration // how long it had not worked
 	d.mu.Lock()
-	if d.moves != moves {
-		d.mu.Unlock()
-		return
-	}
-	l := d.pass(s, next)
 	d.next[s.stream] = next
 	d.edges.passed(s.stream, next)
+	for _, g := range graves {
+		delete(d.skip[s.stream], g.offset)
+	}
 	if n, ok := d.narrow[s.stream]; ok && next >= n.until {
 		delete(d.narrow, s.stream)
 	}
-	// Under the lock, or a cursor that is being moved by hand would be moved back.
-	d.store.PassCursor(d.name, s.stream, next, storage.Passed{Expired: l.expired})
 	if delivered > 0 && d.state != "up" {
 		failed = time.Since(d.failing)
 		d.state, d.failing = "up", time.Time{}
 	}
 	d.mu.Unlock()
-	counts.expired.Add(int(l.expired))
-	counts.damaged.Add(int(l.damaged))
-	counts.dead.Add(int(l.dead))
-	counts.filtered.Add(int(next-s.from-l.expired-l.damaged-l.dead) - delivered)
+	d.counts.pass(s.stream, passed)
 	for _, g := range s.gaps {
 		if to := min(g.to, next); g.from < to {
 			d.events.gone(d.name, s.stream, g.from, to, g.damaged)
@@ -162,42 +174,41 @@ func (d *delivery) acknowledged(moves int, s *sent, delivered int, next uint64) 
 	if failed > 0 {
 		d.events.forwarderRecovered(d.name, failed)
 	}
+	return nil
 }
 
-// loss is what became of offsets that were not delivered.
-type loss struct{ expired, damaged, dead uint64 }
-
-// pass works out what the cursor passes on its way from s.from to next, and
-// forgets the dead letters among it. d.mu is held.
-func (d *delivery) pass(s *sent, next uint64) (l loss) {
-	skip := d.skip[s.stream]
+// pass works out what becomes of the records that the cursor passes on its way
+// from s.from to next, and which dead letters are among them. d.mu is held.
+func (d *delivery) pass(s *sent, delivered int, next uint64) (p storage.Passed, graves []*grave) {
+	p.Delivered, p.Repeated = uint64(delivered), uint64(min(delivered, s.again))
+	for _, g := range d.skip[s.stream] {
+		if g.offset >= s.from && g.offset < next {
+			graves = append(graves, g)
+		}
+	}
+	p.Dead = uint64(len(graves))
 	for _, g := range s.gaps {
-		for offset := range skip {
-			if offset >= g.from && offset < min(g.to, next) { // buried, and then taken by retention as well
-				l.dead++
-				l.add(g.damaged, ^uint64(0)) // one less
-				delete(skip, offset)
+		to := min(g.to, next)
+		if g.from >= to {
+			continue
+		}
+		n := to - g.from
+		for _, dead := range graves { // refused, and then taken by retention as well
+			if dead.offset >= g.from && dead.offset < to {
+				n--
 			}
 		}
-		if to := min(g.to, next); g.from < to {
-			l.add(g.damaged, to-g.from)
+		if g.damaged {
+			p.Damaged += n
+		} else {
+			p.Expired += n
 		}
 	}
-	for offset := range skip {
-		if offset < next {
-			l.dead++
-			delete(skip, offset)
-		}
+	if d.where != nil { // without one there is no other fate
+		p.Filtered = next - s.from - p.Delivered - p.Expired - p.Damaged - p.Dead
 	}
-	return l
-}
-
-func (l *loss) add(damaged bool, n uint64) {
-	if damaged {
-		l.damaged += n
-		return
-	}
-	l.expired += n
+	slices.SortFunc(graves, func(a, b *grave) int { return cmp.Compare(a.offset, b.offset) })
+	return p, graves
 }
 
 func (d *delivery) fail(err error, wait time.Duration) {
@@ -221,16 +232,26 @@ func (d *delivery) setState(state string) {
 // setCursor makes the next session start stream at offset to.
 func (d *delivery) setCursor(stream string, to uint64) {
 	d.mu.Lock()
+	d.endSession()
+	d.mu.Unlock()
+	d.moving.Lock() // what is being moved has been, or is given up with its session
+	defer d.moving.Unlock()
+	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.restart != nil {
-		d.restart()
-	}
+	d.endSession() // the next may have begun
 	d.moves++
 	d.next[stream] = to
 	delete(d.skip, stream)
 	delete(d.narrow, stream)
 	delete(d.edges, stream)
 	d.store.MoveCursor(d.name, stream, to)
+}
+
+// endSession has the session under way end, if there is one. d.mu is held.
+func (d *delivery) endSession() {
+	if d.restart != nil {
+		d.restart()
+	}
 }
 
 // durableWithin bounds the wait for a cursor moved by hand to be on disk.

@@ -259,6 +259,9 @@ func TestRefusedRecordGoesToTheDeadLettersAlone(t *testing.T) {
 		d := deliver(t, s, f, ForwarderConfig{})
 		want := append(numbered(0, 7), numbered(8, 20)...)
 		checkMessages(t, f.waitFor(t, 19), want)
+		if err := s.Wait(t.Context(), "app.dead", 1); err != nil { // it is committed as the cursor passes it
+			t.Fatal(err)
+		}
 		dead := record.NewBatch()
 		if _, err := s.Read("app.dead", 1, dead); err != nil {
 			t.Fatal(err)

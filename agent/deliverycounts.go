@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 
 	"github.com/VictoriaMetrics/metrics"
+
+	"github.com/runnel-log/runnel/storage"
 )
 
 // deliveryCounts outlive a reload.
@@ -24,7 +26,21 @@ type deliveryCounts struct {
 // streamCounts are one forwarder's part of the ledger for one stream: what was
 // stored is delivered, filtered, expired, damaged, dead or still pending. They
 // move with the cursor, and only then, so that nothing is counted twice.
-type streamCounts struct{ delivered, filtered, expired, damaged, dead *metrics.Counter }
+type streamCounts struct {
+	delivered, filtered, expired, damaged, dead, repeated *metrics.Counter
+}
+
+// pass counts what a cursor passed.
+func (c *deliveryCounts) pass(stream string, p storage.Passed) {
+	counts := c.of(stream)
+	counts.delivered.Add(int(p.Delivered))
+	counts.filtered.Add(int(p.Filtered))
+	counts.expired.Add(int(p.Expired))
+	counts.damaged.Add(int(p.Damaged))
+	counts.dead.Add(int(p.Dead))
+	counts.repeated.Add(int(p.Repeated))
+	c.delivered.Add(p.Delivered)
+}
 
 func newDeliveryCounts(set *metrics.Set, name string) *deliveryCounts {
 	return &deliveryCounts{set: set, name: name, streams: make(map[string]*streamCounts),
@@ -39,7 +55,7 @@ func (c *deliveryCounts) of(stream string) *streamCounts {
 		counter := func(what string) *metrics.Counter {
 			return c.set.GetOrCreateCounter(fmt.Sprintf(`runnel_forwarder_%s_records_total{forwarder=%q,stream=%q}`, what, c.name, stream))
 		}
-		counts = &streamCounts{counter("delivered"), counter("filtered"), counter("expired"), counter("damaged"), counter("dead")}
+		counts = &streamCounts{counter("delivered"), counter("filtered"), counter("expired"), counter("damaged"), counter("dead"), counter("repeated")}
 		c.streams[stream] = counts
 		c.set.GetOrCreateGauge(fmt.Sprintf(`runnel_forwarder_pending_records{forwarder=%q,stream=%q}`, c.name, stream), func() float64 {
 			if d := c.running.Load(); d != nil {

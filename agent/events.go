@@ -2,6 +2,7 @@ package agent
 
 import (
 	"os"
+	"strings"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -101,6 +102,19 @@ func (e events) released(pipeline, module, by string, records int) {
 
 func (e events) heldBack(err error) {
 	e.log.Error().Err(err).Msg("what a module held that has left the pipeline was not stored; it stays held")
+}
+
+func (e events) bookDamaged(key string, err error) {
+	e.log.Error().Str("book", strings.ReplaceAll(key, "\x00", " ")).Err(err).Msg("a book of the ledger cannot be read to its end; it goes on with what could be")
+}
+
+func (e events) lostToDamage(stream string, records uint64) {
+	e.log.Error().Str("stream", stream).Uint64("records", records).Msg("records that were stored are gone with a damaged file; the ledger has them as lost")
+}
+
+func (e events) cursorForgotten(forwarder, stream string, next, pending uint64) {
+	e.log.Warn().Str("forwarder", forwarder).Str("stream", stream).Uint64("next", next).Uint64("pending", pending).
+		Msg("the configuration has this forwarder no more; its cursor is forgotten and pins nothing")
 }
 
 func (e events) closeFailed(what string, err error) {

@@ -44,9 +44,12 @@ forwarders: {out: {type: test, from: [app]}}
 					next, here, refused = s.Next-1, s.Records, s.Dropped
 				}
 			}
-			if p.Stored+p.Rejected != n || next+refused != p.Stored || dropped != p.Rejected {
+			if p.Stored+p.Rejected+p.Dropped[fullReason] != n || next != p.Stored || refused != p.Dropped[fullReason] || dropped != p.Rejected {
 				t.Errorf("of %d: pipeline stored %d and rejected %d, input dropped %d; the stream took %d and refused %d",
 					n, p.Stored, p.Rejected, dropped, next, refused)
+			}
+			if audit := auditOf(store.Books()); audit.Unexplained != 0 || audit.Pipelines[0].Dropped[fullReason] != refused {
+				t.Errorf("the ledger: %+v", audit)
 			}
 			switch policy {
 			case "drop_oldest":

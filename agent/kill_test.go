@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -14,7 +15,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/runnel-log/runnel/agent/query"
+	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/record"
+	"github.com/runnel-log/runnel/storage"
 )
 
 // childDir names the environment variable that makes the test binary an agent
@@ -39,12 +43,13 @@ func runChild(dir string) int {
 		fmt.Println("failed:", err)
 		return 1
 	}
-	a := newAgent(dir, string(text), nil)
+	a := newAgent(dir, string(text), picky{})
 	if err := a.run(); err != nil {
 		fmt.Println("failed:", err)
 		return 1
 	}
 	fmt.Println("listening", a.status().Inputs[0].Listeners[0].URL)
+	go a.reloadNowAndThen(filepath.Join(dir, otherConfig))
 	for {
 		changed := a.store.Changed()
 		for _, s := range a.store.Streams() {
@@ -54,6 +59,125 @@ func runChild(dir string) int {
 		}
 		<-changed
 	}
+}
+
+// otherConfig is the file that a child puts in place of childConfig and back, if
+// it is there.
+const otherConfig = "other.yaml"
+
+// reloadNowAndThen swaps the two configurations, in step with commits.
+func (a *testAgent) reloadNowAndThen(path string) {
+	other, err := os.ReadFile(path)
+	if err != nil {
+		return
+	}
+	texts := []string{string(other), a.text}
+	for i := 0; ; i++ {
+		for range 3 {
+			<-a.store.Changed()
+		}
+		if err := a.reload(texts[i%2]); err != nil {
+			fmt.Println("failed:", err)
+		}
+	}
+}
+
+// picky is a receiver that takes everything but poison.
+type picky struct{}
+
+func (picky) Close() error { return nil }
+
+func (picky) Deliver(_ context.Context, b *forwarders.Batch) (forwarders.Ack, error) {
+	for i := range b.Records.Len() {
+		if bytes.Contains(b.Records.At(i).Message(), []byte(poison)) {
+			return nil, &forwarders.Refused{Index: i, Answer: "poison"}
+		}
+	}
+	return nil, nil
+}
+
+// ledgerConfig has a record meet every fate there is.
+const ledgerConfig = `
+inputs: {in: {type: syslog, listen: ["tcp://127.0.0.1:0"]}}
+modules: {m: {MODULE, on_error: dead_letter}}
+pipelines:
+  main:
+    from: [in]
+    stream: app
+    steps: [{drop: 'message contains "unwanted"'}, {route: {few: 'message contains "few"'}}, {module: m}]
+streams:
+  few: {max_size: 1MiB, on_full: drop_new}
+forwarders:
+  out: {type: test, from: [app, few], note: NOTE}
+`
+
+// TestLedgerIsExactAfterKills: whatever kill -9 interrupts, reloads among it, every
+// record of the ledger is explained, and it is what can be counted in the store.
+func TestLedgerIsExactAfterKills(t *testing.T) {
+	config := strings.ReplaceAll(ledgerConfig, "MODULE", conformance(t))
+	dir := childDirectory(t, strings.ReplaceAll(config, "NOTE", "1"))
+	other := strings.ReplaceAll(config, "NOTE", "2") + "  second: {type: test, from: [\"*\"], where: 'not (message contains \"poison\")'}\n"
+	if err := os.WriteFile(filepath.Join(dir, otherConfig), []byte(other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	say := func(n int) string {
+		said := []string{"keep", "unwanted", "drop because", "hold k", "hold k", "release k", "emit more", "merge k +", "fail on purpose", "count n",
+			"set k v", "set k w"}
+		if n%500 == 0 {
+			return line("set k poison")
+		}
+		if n%100 == 1 { // does not compress
+			noise := make([]byte, 20_000)
+			for i := range noise {
+				noise[i] = byte('0' + rand.IntN(64))
+			}
+			return line("set few %s", noise)
+		}
+		return line("%s", said[rand.IntN(len(said))])
+	}
+	kills, sent := 8, 0
+	if soak {
+		kills = 200
+	}
+	var last query.Audit
+	for kill := range kills {
+		sent = killOnce(t, dir, sent, say)
+		store := openedAfter(t, dir)
+		last = auditOf(store.Books())
+		if last.Unexplained != 0 || len(last.Pipelines) != 1 || last.Pipelines[0].Held != heldIn(store, "main") {
+			t.Fatalf("kill %d: %d are held, and the ledger says %+v", kill, heldIn(store, "main"), last)
+		}
+		wantRecounted(t, store, last)
+		for _, f := range last.Forwarders {
+			if n := refusedBy(t, store, f.Name, f.Stream); f.Dead != n && f.Rewound == 0 {
+				t.Errorf("kill %d: %d records are in the dead letters of the receiver, and the ledger says %+v", kill, n, f)
+			}
+		}
+		if err := store.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := last.Pipelines[0]
+	if p.Dropped[fullReason] == 0 || p.Dropped["drop"] == 0 || p.Emitted == 0 || len(last.Forwarders) < 2 || last.Streams[0].Stored == 0 {
+		t.Errorf("not everything was tried: %+v", last)
+	}
+	t.Logf("%d sent over %d kills: %+v", sent, kills, last)
+}
+
+// refusedBy counts the dead letters of one forwarder and stream. None is there twice.
+func refusedBy(t *testing.T, store *storage.Store, forwarder, stream string) uint64 {
+	t.Helper()
+	seen := map[uint64]bool{}
+	messages(t, store, stream+deadSuffix, func(_ uint64, v record.View) {
+		if by, _ := v.Attr("dead.forwarder"); string(by.Data) == forwarder {
+			if at := v.Origin().Sequence; seen[at] {
+				t.Errorf("offset %d of %s is in the dead letters of %s twice", at, stream, forwarder)
+			} else {
+				seen[at] = true
+			}
+		}
+	})
+	return uint64(len(seen))
 }
 
 // TestKilledAgentGoesOnWhereItWas: what was committed is there after kill -9, in

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 
+	"github.com/runnel-log/runnel/agent/query"
 	"github.com/runnel-log/runnel/internal/expression"
 	"github.com/runnel-log/runnel/record"
 	"github.com/runnel-log/runnel/storage"
@@ -62,13 +65,17 @@ func TestPipelineLedgerHolds(t *testing.T) {
 // ledgerOf checks one random pipeline.
 func ledgerOf(t *testing.T, r *rand.Rand, modules map[string]*wasm.Module) {
 	set := metrics.NewSet()
-	full := r.IntN(2) == 0
-	store, err := storage.Open(storage.Options{Dir: t.TempDir(), Metrics: set, Policy: func(string) storage.Policy {
-		if full { // after a few batches
+	full, dropping := r.IntN(3) == 0, r.IntN(2) == 0
+	o := storage.Options{Dir: t.TempDir(), Metrics: set, Policy: func(string) storage.Policy {
+		switch { // after a few batches
+		case full:
 			return storage.Policy{MaxSize: 8 << 10, OnFull: storage.PushBack}
+		case dropping:
+			return storage.Policy{MaxSize: 8 << 10, OnFull: storage.DropNew}
 		}
 		return storage.Policy{}
-	}})
+	}}
+	store, err := storage.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,14 +110,14 @@ func ledgerOf(t *testing.T, r *rand.Rand, modules map[string]*wasm.Module) {
 				t.Fatal(err)
 			}
 		}
-		receipt, err := p.emit(t.Context(), store, randomBatch(t, r), extra{hurry: true})
+		receipt, err := p.emit(t.Context(), store, randomBatch(t, r), extra{hurry: r.IntN(2) == 0})
 		if err == nil {
 			err = receipt.Wait(t.Context())
 		}
 		if err == nil && r.IntN(4) == 0 {
 			err = p.tick(t.Context(), store)
 		}
-		if err != nil && i < batches-3 && !full {
+		if err != nil && i < batches-3 && !full && !errors.Is(err, storage.ErrFull) {
 			t.Fatalf("batch %d: %v", i, err)
 		}
 		in, out := counts.received.Get()+counts.emitted.Get(), counts.stored.Get()+sum()+counts.rejected.Get()+uint64(counts.held.Load())
@@ -126,8 +133,58 @@ func ledgerOf(t *testing.T, r *rand.Rand, modules map[string]*wasm.Module) {
 	if stored != counts.stored.Get() {
 		t.Errorf("the store has %d records, and the pipeline stored %d (%q)", stored, counts.stored.Get(), steps)
 	}
+	o.Metrics = nil
+	if store, err = storage.Open(o); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	wantDurable(t, store, counts)
 	t.Logf("%q, full %v: received %d, emitted %d, stored %d, dropped %v, rejected %d", steps, full,
 		counts.received.Get(), counts.emitted.Get(), counts.stored.Get(), counts.droppedByReason(), counts.rejected.Get())
+}
+
+// wantDurable holds what the books say after everything else is gone against what
+// was counted meanwhile, and against what the store has.
+func wantDurable(t *testing.T, store *storage.Store, counts *pipelineCounts) {
+	t.Helper()
+	audit := auditOf(store.Books())
+	if audit.Unexplained != 0 || len(audit.Pipelines) != 1 {
+		t.Fatalf("the ledger does not add up: %+v", audit)
+	}
+	p := audit.Pipelines[0]
+	if got, want := p.Received[""], counts.received.Get()-counts.rejected.Get(); got != want {
+		t.Errorf("the ledger has %d received, want %d", got, want)
+	}
+	if p.Emitted != counts.emitted.Get() || p.Held != uint64(counts.held.Load()) || p.Held != heldIn(store, "main") {
+		t.Errorf("the ledger has %d emitted and %d held; counted were %d and %d, and the state has %d", p.Emitted, p.Held,
+			counts.emitted.Get(), counts.held.Load(), heldIn(store, "main"))
+	}
+	if dropped := counts.droppedByReason(); !maps.Equal(p.Dropped, dropped) {
+		t.Errorf("the ledger has dropped %v, counted was %v", p.Dropped, dropped)
+	}
+	wantRecounted(t, store, audit)
+}
+
+// heldIn counts the records that modules of a pipeline hold.
+func heldIn(store *storage.Store, pipeline string) (n uint64) {
+	store.State(pipeline+"\x00", func(key string, _ []byte) {
+		if _, rest, _ := strings.Cut(key[len(pipeline)+1:], "\x00"); strings.HasPrefix(rest, "h") {
+			n++
+		}
+	})
+	return n
+}
+
+// wantRecounted reads every record and holds the streams of an audit against them.
+func wantRecounted(t *testing.T, store *storage.Store, audit query.Audit) {
+	t.Helper()
+	for _, s := range audit.Streams {
+		here := uint64(0)
+		messages(t, store, s.Name, func(uint64, record.View) { here++ })
+		if s.Here != here || s.Earlier+s.Lost+s.Damaged != 0 || s.Stored != here+s.Retention {
+			t.Errorf("%d records can be read, and the ledger says %+v", here, s)
+		}
+	}
 }
 
 func randomStep(t *testing.T, r *rand.Rand) StepConfig {

@@ -104,15 +104,13 @@ func (p *pipeline) undo() {
 // transaction, and ends the turn: both will be there after a crash, or neither.
 func (p *pipeline) stage(ctx context.Context, store *storage.Store, batches []storage.StreamBatch, x extra, t *tally) (inputs.Receipt, error) {
 	changes, kept := append(p.changes(), x.marks...), recordsIn(batches)
-	settle := func() {
-		p.counts.add(t, kept)
+	if len(batches) == 0 && len(changes) == 0 && t.nothing() {
 		p.settle()
-	}
-	if len(batches) == 0 && len(changes) == 0 {
-		settle()
 		return nothingToStore{}, nil
 	}
-	receipt, err := store.Append(ctx, storage.Unit{Batches: batches, State: changes, Hurry: x.hurry, Acks: x.hurry, Staged: settle})
+	u := t.unit(batches, changes, x)
+	u.Staged = p.settle
+	receipt, err := store.Append(ctx, u)
 	if err != nil {
 		p.undo()
 		return nil, err
@@ -139,14 +137,14 @@ func (p *pipeline) tick(ctx context.Context, store *storage.Store) error {
 // steps behind it then see.
 func (p *pipeline) speak(ctx context.Context, store *storage.Store, ask func(l place, o *wasm.Outcome) error) error {
 	p.states.turn.Lock()
-	t := tally{stream: p.stream}
+	t := tally{counts: p.counts, stream: p.stream}
 	var out *record.Batch
 	for _, l := range p.lines {
 		var o wasm.Outcome
 		err := ask(l, &o)
 		if err == nil && (o.Batch != nil || o.Dead != nil) {
 			var b *record.Batch
-			if b, err = p.apply(ctx, p.steps[l.step+1:], t.take(&o), &t); err == nil {
+			if b, err = p.apply(ctx, p.steps[l.step+1:], t.take(l.module, 0, &o), &t); err == nil {
 				out = join(out, b)
 			}
 		}
@@ -245,7 +243,7 @@ func (a *Agent) release(ctx context.Context, b *build) error {
 		}
 		for module := range modules {
 			kept := a.statesOf(pipeline)
-			n, err := kept.leave(ctx, a.store, module, into)
+			n, err := kept.leave(ctx, a.store, a.countsOf(pipeline).book, module, into)
 			kept.turn.Lock()
 			a.countsOf(pipeline).held.Add(int64(kept.count()))
 			kept.turn.Unlock()
@@ -259,7 +257,7 @@ func (a *Agent) release(ctx context.Context, b *build) error {
 }
 
 // leave stores what a module holds by way of a pipeline, and forgets its state.
-func (s *states) leave(ctx context.Context, store *storage.Store, module string, into *pipeline) (released int, err error) {
+func (s *states) leave(ctx context.Context, store *storage.Store, book *book, module string, into *pipeline) (released int, err error) {
 	held := record.NewBatch()
 	s.turn.Lock()
 	state := s.of(module)
@@ -270,7 +268,7 @@ func (s *states) leave(ctx context.Context, store *storage.Store, module string,
 	}
 	delete(s.module, module)
 	s.turn.Unlock()
-	_, err = into.process(ctx, store, held, extra{marks: marks})
+	_, err = into.process(ctx, store, held, extra{marks: marks, left: &departure{book, module, released}})
 	if err == nil {
 		return released, nil
 	}

@@ -46,6 +46,7 @@ type pipelineCounts struct {
 	received, emitted, stored, rejected *metrics.Counter
 
 	held atomic.Int64 // records its modules hold
+	book *book
 
 	set  *metrics.Set
 	name string
@@ -59,7 +60,7 @@ func newPipelineCounts(set *metrics.Set, name string) *pipelineCounts {
 		return set.GetOrCreateCounter(fmt.Sprintf(`runnel_pipeline_%s_records_total{pipeline=%q}`, what, name))
 	}
 	c := &pipelineCounts{received: counter("received"), emitted: counter("emitted"), stored: counter("stored"),
-		rejected: counter("rejected"), set: set, name: name, dropped: make(map[string]*metrics.Counter)}
+		rejected: counter("rejected"), set: set, name: name, book: newBook(bookPipeline + name), dropped: make(map[string]*metrics.Counter)}
 	set.GetOrCreateGauge(fmt.Sprintf(`runnel_pipeline_held_records{pipeline=%q}`, name), func() float64 { return float64(c.held.Load()) })
 	return c
 }
@@ -266,6 +267,8 @@ func (p *pipeline) end() {
 type extra struct {
 	marks []storage.Change // the input's, to be committed whatever becomes of the records
 	hurry bool             // its sender waits for the receipt
+	input string
+	left  *departure // nil, or what the batch is that no input has sent
 }
 
 // emit is what an input's Emit does: through the steps, into the store.
@@ -291,7 +294,7 @@ func (p *pipeline) emit(ctx context.Context, store *storage.Store, b *record.Bat
 // process takes b through the steps and stages what is left. After an error it is
 // as if b had never been there.
 func (p *pipeline) process(ctx context.Context, store *storage.Store, b *record.Batch, x extra) (_ inputs.Receipt, err error) {
-	t := tally{stream: p.stream}
+	t := tally{counts: p.counts, input: x.input, took: b.Len(), left: x.left, stream: p.stream}
 	ordered := p.ordered()
 	if b, err = p.applyAll(ctx, p.steps[:ordered], b, &t); err != nil {
 		t.release()
@@ -306,16 +309,7 @@ func (p *pipeline) process(ctx context.Context, store *storage.Store, b *record.
 		}
 		return p.stage(ctx, store, p.sort(b, &t), x, &t)
 	}
-	batches := p.sort(b, &t)
-	kept := recordsIn(batches)
-	var receipt inputs.Receipt = nothingToStore{}
-	if kept > 0 || len(x.marks) > 0 {
-		if receipt, err = store.Append(ctx, storage.Unit{Batches: batches, State: x.marks, Hurry: x.hurry, Acks: x.hurry}); err != nil {
-			return nil, err
-		}
-	}
-	p.counts.add(&t, kept)
-	return receipt, nil
+	return store.Append(ctx, t.unit(p.sort(b, &t), x.marks, x))
 }
 
 func recordsIn(batches []storage.StreamBatch) (n int) {

@@ -254,7 +254,15 @@ func (r *reader) take(o *outgoing, at, end, first uint64, skip map[uint64]bool, 
 	most := r.mostBytes()
 	for i := int(at - first); first+uint64(i) < end; i++ {
 		v, offset := r.block.At(i), first+uint64(i)
-		if skip[offset] || (r.e != nil && !r.e.Match(v, where)) {
+		if skip[offset] { // on its own: its dead letter is to be stored before the next goes out
+			o.full = true
+			if offset > o.from {
+				return offset
+			}
+			o.done = make(chan struct{})
+			return offset + 1
+		}
+		if r.e != nil && !r.e.Match(v, where) {
 			continue
 		}
 		if n := len(o.offsets); n >= limit || (n > 0 && r.out.Size()+len(v) > most) {

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"io"
 
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/record"
@@ -12,7 +13,7 @@ import (
 // takeRefusal deals with a receiver that will never take some record: it moves
 // that one into the stream's dead letters, or halves the batches until it is
 // alone. It reports whether delivery can go on at once.
-func (d *delivery) takeRefusal(ctx context.Context, err error) bool {
+func (d *delivery) takeRefusal(err error) bool {
 	var refused *forwarders.Refused
 	var about *batchError
 	if !errors.As(err, &refused) || !errors.As(err, &about) {
@@ -28,17 +29,29 @@ func (d *delivery) takeRefusal(ctx context.Context, err error) bool {
 		d.narrow[about.stream] = narrowing{limit: (len(about.offsets) + 1) / 2, until: about.offsets[len(about.offsets)-1] + 1}
 		return true
 	}
-	return d.bury(ctx, about.stream, about.offsets[index], refused.Answer) == nil
+	return d.bury(about.stream, about.offsets[index], refused.Answer) == nil
 }
 
-// bury copies one record into the dead letters of its stream, with its origin
-// and the answer it got, and has delivery skip it from now on.
-func (d *delivery) bury(ctx context.Context, stream string, offset uint64, answer string) error {
+// grave is a record that the receiver has refused for good, as it is to be stored
+// among the dead letters: when the cursor passes it, in the same transaction, so
+// that after a crash it is there once or is offered again.
+type grave struct {
+	offset uint64
+	record *record.Batch
+	answer string
+}
+
+// bury keeps one record for the dead letters of its stream, with its origin and
+// the answer it got, and has delivery skip it from now on.
+func (d *delivery) bury(stream string, offset uint64, answer string) error {
 	block := record.NewBatch()
 	defer block.Release()
 	first, err := d.store.Read(stream, offset, block)
-	if err != nil || offset < first || offset >= first+uint64(block.Len()) {
-		return err // retention took it: nothing left to bury
+	if errors.Is(err, io.EOF) || (err == nil && (offset < first || offset >= first+uint64(block.Len()))) {
+		return nil // retention took it: nothing left to bury
+	}
+	if err != nil {
+		return err
 	}
 	var r record.Record
 	block.At(int(offset - first)).Decode(&r)
@@ -50,23 +63,39 @@ func (d *delivery) bury(ctx context.Context, stream string, offset uint64, answe
 	}
 	r.Attrs.SetString("dead.forwarder", d.name)
 	r.Attrs.SetString("dead.answer", answer)
-	grave := record.NewBatch()
-	if grave.Append(&r) != nil { // no room for what is added to it: the record itself matters more
-		grave.AppendView(block.At(int(offset - first)))
+	g := &grave{offset: offset, record: record.NewBatch(), answer: answer}
+	if g.record.Append(&r) != nil { // no room for what is added to it: the record itself matters more
+		g.record.AppendView(block.At(int(offset - first)))
 	}
-	receipt, err := d.store.Append(ctx, storage.Unit{Batches: []storage.StreamBatch{{Stream: stream + deadSuffix, Records: grave}}, Hurry: true})
-	if err != nil {
-		return err
-	}
-	if err := receipt.Wait(ctx); err != nil {
-		return err
-	}
-	d.events.deadLettered(d.name, stream, offset, answer)
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.skip[stream] == nil {
-		d.skip[stream] = make(map[uint64]bool)
+		d.skip[stream] = make(map[uint64]*grave)
 	}
-	d.skip[stream][offset] = true
+	d.skip[stream][offset] = g
+	return nil
+}
+
+// buryAll stores dead letters of a stream and moves the cursor over them.
+func (d *delivery) buryAll(ctx context.Context, stream string, next uint64, p storage.Passed, graves []*grave) error {
+	all := record.NewBatch()
+	for _, g := range graves {
+		all.AppendBatch(g.record, 0, 1)
+	}
+	u := storage.Unit{
+		Batches: []storage.StreamBatch{{Stream: stream + deadSuffix, Records: all}},
+		Cursors: []storage.CursorPass{{Name: d.name, Stream: stream, Next: next, Passed: p}},
+	}
+	if b := d.book; b != nil {
+		u.Account = &b.account
+		u.Posting = entry(func(batches []storage.StreamBatch, missed []bool) { b.stores(batches, missed) }) // what was full is lost, and named
+	}
+	if _, err := d.store.Append(ctx, u); err != nil {
+		return err
+	}
+	for _, g := range graves {
+		d.events.deadLettered(d.name, stream, g.offset, g.answer)
+		g.record.Release()
+	}
 	return nil
 }

@@ -291,6 +291,7 @@ func (a *Agent) adopt(b *build) {
 		<-d.done
 	}
 	a.startDeliveries(b)
+	a.forgetCursors(b.config)
 	for _, in := range gone {
 		<-in.done
 	}
@@ -466,11 +467,34 @@ func (a *Agent) startDeliveries(b *build) {
 		}
 		ctx, cancel := context.WithCancel(a.hard)
 		d := &delivering{delivery: newDelivery(fc, f, a.store, counts, a.events), cancel: cancel, done: make(chan struct{})}
+		d.book = a.forwarderBook
 		a.deliveries[fc.Name] = d
 		a.wg.Go(func() {
 			defer close(d.done)
 			d.Run(ctx, a.hard) //nolint:errcheck // always nil: failures are retried for ever
 		})
+	}
+}
+
+// forgetCursors removes the cursors of forwarders that the configuration has no
+// more: nobody moves them, and a stream that pushes back would wait for them.
+func (a *Agent) forgetCursors(c *Config) {
+	known := make(map[string]bool, len(c.Forwarders))
+	for _, fc := range c.Forwarders {
+		known[fc.Name] = true
+	}
+	ends := make(map[string]uint64)
+	for _, s := range a.store.Streams() {
+		ends[s.Name] = s.Next
+	}
+	for _, cursor := range a.store.Cursors() {
+		if known[cursor.Name] {
+			continue
+		}
+		a.store.DeleteCursor(cursor.Name, cursor.Stream)
+		if cursor.Stream != startMark {
+			a.events.cursorForgotten(cursor.Name, cursor.Stream, cursor.Next, ends[cursor.Stream]-min(ends[cursor.Stream], cursor.Next))
+		}
 	}
 }
 
@@ -480,6 +504,10 @@ func (a *Agent) countsOf(pipeline string) *pipelineCounts {
 	counts := a.pipelineCounts[pipeline]
 	if counts == nil {
 		counts = newPipelineCounts(a.metrics, pipeline)
+		var err error
+		if counts.book, err = openBook(a.store, counts.book.account.Key); err != nil {
+			a.events.bookDamaged(counts.book.account.Key, err)
+		}
 		a.pipelineCounts[pipeline] = counts
 	}
 	return counts
@@ -490,12 +518,17 @@ func (a *Agent) countsOf(pipeline string) *pipelineCounts {
 func (a *Agent) statesOf(pipeline string) *states {
 	counts := a.countsOf(pipeline)
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	s := a.states[pipeline]
-	if s == nil {
-		s = loadStates(a.store, pipeline, a.events)
-		a.states[pipeline] = s
-		counts.held.Store(int64(s.held))
+	if s != nil {
+		a.mu.Unlock()
+		return s
+	}
+	s = loadStates(a.store, pipeline, a.events)
+	a.states[pipeline] = s
+	counts.held.Store(int64(s.held))
+	a.mu.Unlock()
+	if err := s.enter(a.hard, a.store, counts.book); err != nil {
+		a.events.heldBack(err)
 	}
 	return s
 }
@@ -520,7 +553,7 @@ func (a *Agent) inputSetup(c *Config, ic InputConfig) inputs.Setup {
 		// The batch is taken even while the input is being stopped: only the
 		// stop's own deadline ends that.
 		Emit: func(_ context.Context, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
-			return a.routes.emit(a.hard, a.store, ic.Name, b, extra{marks: changesOf(keys, marks), hurry: ic.Kind.Acks})
+			return a.routes.emit(a.hard, a.store, ic.Name, b, extra{marks: changesOf(keys, marks), hurry: ic.Kind.Acks, input: ic.Name})
 		},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,9 @@ type sent struct {
 	next    uint64         // where the cursor stands once all of it is acknowledged
 	offsets []uint64       // of the records handed over; the filter left out the others
 	gaps    []gap          // that the store had no more
+	again   int            // how many of those had been handed over before
 	ack     forwarders.Ack // nil: nothing to wait for
+	done    chan struct{}  // nil, or closed once the cursor has passed it
 }
 
 // gap is offsets from to to, without to, that cannot be delivered any more.
@@ -104,6 +107,12 @@ func (d *delivery) runSend(ctx, acking context.Context, window chan<- sent) erro
 			// Also when ctx has ended: what was handed over has an ack to wait for, or
 			// it would be sent again. The other side takes until the channel is closed.
 			window <- out.sent
+			if out.done != nil { // what lies behind a dead letter goes out once that is stored, or it might again and again
+				select {
+				case <-out.done:
+				case <-ctx.Done():
+				}
+			}
 		}
 		if ctx.Err() != nil {
 			return nil
@@ -138,12 +147,26 @@ func (d *delivery) handOver(ctx context.Context, r *reader, out *outgoing) error
 	d.edges.handed(out.stream, out.next)
 	d.mu.Unlock()
 	ack, err := d.forwarder.Deliver(ctx, &out.batch)
+	var refused *forwarders.Refused
+	if !errors.As(err, &refused) { // or else the receiver has looked at it, and took nothing
+		out.again = d.handed(out.stream, out.offsets)
+	}
 	if err != nil {
 		return &batchError{stream: out.stream, offsets: out.offsets, err: err}
 	}
 	out.ack = ack
 	r.moved(out.stream, out.next)
 	return nil
+}
+
+// handed notes what was handed over, and returns how much of it had been before:
+// the receiver may have it twice.
+func (d *delivery) handed(stream string, offsets []uint64) (again int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	again, _ = slices.BinarySearch(offsets, d.seen[stream])
+	d.seen[stream] = max(d.seen[stream], offsets[len(offsets)-1]+1)
+	return again
 }
 
 // batchError says which records a forwarder's error is about.
@@ -167,12 +190,19 @@ func (d *delivery) runAcks(ctx context.Context, window <-chan sent, moves int) e
 		if s.ack != nil {
 			n, err = s.ack.Wait(ctx)
 		}
-		switch {
-		case err == nil:
-			d.acknowledged(moves, &s, len(s.offsets), s.next)
+		if err == nil {
+			if err = d.acknowledged(ctx, moves, &s, len(s.offsets), s.next); err != nil {
+				return err
+			}
+			if s.done != nil {
+				close(s.done)
+			}
 			continue
-		case n > 0:
-			d.acknowledged(moves, &s, n, s.offsets[n-1]+1)
+		}
+		if n > 0 {
+			if err := d.acknowledged(ctx, moves, &s, n, s.offsets[n-1]+1); err != nil {
+				return err
+			}
 		}
 		return &batchError{stream: s.stream, offsets: s.offsets, err: err}
 	}

@@ -18,11 +18,17 @@ type step interface {
 
 // tally is what the steps of one pipeline did to one batch.
 type tally struct {
+	counts  *pipelineCounts
+	input   string         // where the batch came from; "": modules made it
+	took    int            // records in it
+	left    *departure     // nil, or what it is that no input has sent
 	stream  string         // where the pipeline stores, for expressions
 	emitted int            // records that guests added
 	held    int            // records that guests took in, less those they let go
 	dropped map[string]int // by reason
 	dead    *record.Batch  // for the dead letters of the pipeline's stream
+	modules []moduleTally
+	room    [4]moduleTally // for as many modules as most pipelines have
 }
 
 func (t *tally) drop(reason string, n int) {
@@ -53,7 +59,7 @@ func newStep(c StepConfig, modules map[string]*wasm.Module) (step, error) {
 		if m == nil {
 			return nil, fmt.Errorf("bug: module %q passed the check but is not loaded", c.Module)
 		}
-		return moduleStep{module: m}, nil
+		return moduleStep{module: m, name: c.Module}, nil
 	}
 	return nil, fmt.Errorf("bug: step %q has no kind", c.Text)
 }
@@ -235,6 +241,7 @@ func (s routeStep) choose(when []*expression.Evaluator, v record.View, t *tally)
 // moduleStep hands the batch to a guest.
 type moduleStep struct {
 	module *wasm.Module
+	name   string
 	line   *wasm.Line // of an ordered module; the caller has the turn
 }
 
@@ -249,17 +256,27 @@ func (s moduleStep) apply(ctx context.Context, b *record.Batch, t *tally) (*reco
 	if err != nil {
 		return b, err
 	}
-	out := t.take(&o)
+	out := t.take(s.name, b.Len(), &o)
 	if out != b {
 		b.Release()
 	}
 	return out, nil
 }
 
-// take notes what a guest did and returns the batch that goes on.
-func (t *tally) take(o *wasm.Outcome) *record.Batch {
+// take notes what a guest did with a batch of n records and returns the batch
+// that goes on.
+func (t *tally) take(module string, n int, o *wasm.Outcome) *record.Batch {
 	t.emitted += o.Emitted
 	t.held += o.Held - o.Released
+	m := t.of(module)
+	m.in, m.emitted, m.held = m.in+n, m.emitted+o.Emitted, m.held+o.Held-o.Released
+	m.dropped = append(m.dropped, o.Dropped...)
+	if o.Batch != nil {
+		m.out += o.Batch.Len()
+	}
+	if o.Dead != nil {
+		m.dead += o.Dead.Len()
+	}
 	for _, d := range o.Dropped {
 		t.drop(d.Reason, d.Count)
 	}

@@ -8,7 +8,7 @@ import (
 	"github.com/runnel-log/runnel/record"
 )
 
-func condition(t *testing.T, src string) *expression.Program {
+func condition(t testing.TB, src string) *expression.Program {
 	t.Helper()
 	p, err := expression.Condition(src)
 	if err != nil {

@@ -177,6 +177,13 @@ func (h *fakeHost) Status() Status {
 	}
 }
 
+func (h *fakeHost) Audit() Audit {
+	a := Audit{Pipelines: []PipelineAudit{{Name: "main", Received: map[string]uint64{"docker": 7}, Unexplained: -2}},
+		Streams: []StreamAudit{{Name: "app", Stored: 9, Unexplained: 2}}}
+	a.Sum()
+	return a
+}
+
 func (h *fakeHost) Reload(context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()

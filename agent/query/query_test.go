@@ -238,7 +238,7 @@ func TestUnknownPathsNameTheNearest(t *testing.T) {
 	}
 	f("/api/v1/querry", "/api/v1/query")
 	f("/api/v1/stats", "/api/v1/status")
-	f("/api/v1/audit", `there is no "/api/v1/audit"`)
+	f("/api/v1/ledgers", `there is no "/api/v1/ledgers"`)
 	f("/dashboards/of/mine/and/others", "GET / lists")
 	f("/../../etc/passwd", "there is no")
 }

@@ -40,6 +40,7 @@ func (s *Server) table() map[string]route {
 		"/api/v1/histogram": {get, false, s.count},
 		"/api/v1/streams":   {get, false, s.streams},
 		"/api/v1/status":    {get, false, s.status},
+		"/api/v1/audit":     {get, false, s.audit},
 		"/api/v1/config":    {get, false, s.config},
 		"/api/v1/cursors":   {both, false, s.cursors},
 		"/api/v1/reload":    {post, false, s.reload},
@@ -165,6 +166,7 @@ Ask with the header "Authorization: Bearer TOKEN", or with the program: runnel q
   GET  /api/v1/histogram   counts over time by severity: stream from to filter grep interval cursor
   GET  /api/v1/streams     what is stored
   GET  /api/v1/status      inputs, pipelines, modules, streams, forwarders
+  GET  /api/v1/audit       the ledger: every record, and what became of it
   GET  /api/v1/config      the effective configuration
   GET  /api/v1/cursors     how far each forwarder has come
   POST /api/v1/cursors     move one: {"forwarder":"hook","stream":"app","set":42}

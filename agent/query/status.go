@@ -17,6 +17,8 @@ var ErrNotFound = errors.New("not found")
 type Host interface {
 	// Status describes every part of the agent as it is now.
 	Status() Status
+	// Audit balances the ledger as of the last commit.
+	Audit() Audit
 	// Reload reads the configuration again. An error means that the running
 	// one goes on unchanged; its text goes to the caller.
 	Reload(ctx context.Context) error

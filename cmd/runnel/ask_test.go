@@ -52,7 +52,10 @@ func (s shelf) Changed() <-chan struct{}     { return nil }
 func (s shelf) Identity() ([16]byte, uint32) { return [16]byte{1}, 1 }
 
 // stub is a Host with one forwarder.
-type stub struct{ moved string }
+type stub struct {
+	moved       string
+	unexplained int64
+}
 
 func (*stub) Status() query.Status {
 	return query.Status{
@@ -62,6 +65,13 @@ func (*stub) Status() query.Status {
 		Forwarders: []query.ForwarderStatus{{Name: "hook", Kind: "webhook", To: "https://example.org/h", State: "retrying", LastError: "503 \x1b[2J",
 			Streams: []query.CursorStatus{{Stream: "app", Next: 7, End: 2501, LagRecords: 2494, LagSeconds: 90}}}},
 	}
+}
+func (h *stub) Audit() query.Audit {
+	a := query.Audit{Inputs: []query.InputAudit{{Name: "docker", Received: 1234, KernelDrops: 3}},
+		Pipelines: []query.PipelineAudit{{Name: "main", Received: map[string]uint64{"docker": 1234}, Stored: map[string]uint64{"app": 1200},
+			Dropped: map[string]uint64{"drop": 30, "full": 4}, Unexplained: h.unexplained}}}
+	a.Sum()
+	return a
 }
 func (*stub) Reload(context.Context) error { return nil }
 func (*stub) Ready() error                 { return nil }
@@ -173,6 +183,24 @@ func TestStatusIsATable(t *testing.T) {
 	if out, _, code := verb("status", "-o", "json", "--api", url, "--token-file", token); code != 0 || !strings.Contains(out, `"uptime_seconds": 3725`) {
 		t.Errorf("as JSON: got %s", out)
 	}
+}
+
+func TestAuditFailsWhereRecordsAreUnexplained(t *testing.T) {
+	host := &stub{}
+	url, token := api(t, host)
+	f := func(want string, code int, args ...string) {
+		t.Helper()
+		var stdout, stderr strings.Builder
+		got := run(append([]string{"audit", "--api", url, "--token-file", token}, args...), nil, &stdout, &stderr)
+		if got != code || !strings.Contains(stdout.String(), want) || (code != 0) != strings.Contains(stderr.String(), "5 records are unexplained") {
+			t.Errorf("%q: exit %d, want %d\n%s%s", args, got, code, stdout.String(), stderr.String())
+		}
+	}
+	f("\nunexplained: 0\n", 0)
+	f("drop=30,full=4", 0)
+	host.unexplained = -5
+	f("\nunexplained: 5\n", 1)
+	f("\"unexplained\": 5\n}", 1, "-o", "json")
 }
 
 func TestCursorsAreMovedByHand(t *testing.T) {

@@ -27,6 +27,7 @@ type cli struct {
 	Query   queryCmd   `cmd:"" help:"Print stored records."`
 	Tail    tailCmd    `cmd:"" help:"Print records as they are stored."`
 	Status  statusCmd  `cmd:"" help:"Show inputs, pipelines, modules, streams and forwarders."`
+	Audit   auditCmd   `cmd:"" help:"Print the ledger: every record ever taken, and what became of it."`
 	Try     tryCmd     `cmd:"" help:"Send records through the configured pipeline without storing: what each step made of them."`
 	Cursor  cursorCmd  `cmd:"" help:"Look at and move forwarders' cursors."`
 	Send    sendCmd    `cmd:"" help:"Send syslog messages: a logger and a load generator."`

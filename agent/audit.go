@@ -1,0 +1,198 @@
+package agent
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/runnel-log/runnel/agent/query"
+	"github.com/runnel-log/runnel/record"
+	"github.com/runnel-log/runnel/storage"
+)
+
+// Audit returns the ledger as of the last commit.
+func (h host) Audit() query.Audit {
+	audit := auditOf(h.a.store.Books())
+	for i := range audit.Pipelines {
+		p := &audit.Pipelines[i]
+		h.a.mu.Lock()
+		counts := h.a.pipelineCounts[p.Name]
+		h.a.mu.Unlock()
+		if counts != nil {
+			p.Rejected = counts.rejected.Get()
+		}
+	}
+	h.auditInputs(&audit)
+	return audit
+}
+
+// auditInputs says what pipelines have of each input, and what is known to be lost
+// in front of it.
+func (h host) auditInputs(audit *query.Audit) {
+	received := make(map[string]uint64)
+	for i := range audit.Pipelines {
+		for input, n := range audit.Pipelines[i].Received {
+			received[input] += n
+		}
+	}
+	for _, in := range h.Status().Inputs {
+		one := query.InputAudit{Name: in.Name, Received: received[in.Name], Dropped: in.Dropped}
+		for _, l := range in.Listeners {
+			one.KernelDrops += l.KernelDrops
+		}
+		delete(received, in.Name)
+		audit.Inputs = append(audit.Inputs, one)
+	}
+	for input, n := range received { // the configuration has them no more
+		audit.Inputs = append(audit.Inputs, query.InputAudit{Name: input, Received: n})
+	}
+	slices.SortFunc(audit.Inputs, func(a, b query.InputAudit) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// auditOf balances the books. It needs nothing but the store.
+func auditOf(books storage.Books) (a query.Audit) {
+	pipelines, forwarders, full := make(map[string]uint64), make(map[string]uint64), make(map[string]uint64) // by stream
+	for _, key := range slices.Sorted(maps.Keys(books.Accounts)) {
+		if name, ok := strings.CutPrefix(key, bookPipeline); ok {
+			p := auditPipeline(name, books.Accounts[key])
+			for stream, n := range p.Stored {
+				pipelines[stream] += n
+			}
+			a.Pipelines = append(a.Pipelines, p)
+			a.Modules = append(a.Modules, auditModules(name, books.Accounts[key])...)
+		}
+	}
+	for _, value := range books.Accounts {
+		_ = parseBook(value, func(c count, n uint64) { // as far as it goes
+			if c.kind == countFull {
+				full[c.name] += n
+			}
+		})
+	}
+	_ = parseBook(books.Accounts[bookForwarders], func(c count, n uint64) {
+		if c.kind == countStored {
+			forwarders[c.name] += n
+		}
+	})
+	earlier, lost := make(map[string]uint64), make(map[string]uint64)
+	_ = parseBook(books.Accounts[bookStreams], func(c count, n uint64) {
+		switch c.kind {
+		case countEarlier:
+			earlier[c.name] += n
+		case countLost:
+			lost[c.name] += n
+		}
+	})
+	ends := make(map[string]uint64)
+	for _, s := range books.Streams {
+		ends[s.Name] = s.Next
+		if s.Name == "" {
+			continue
+		}
+		one := query.StreamAudit{Name: s.Name, Stored: s.Next - 1, Pipelines: pipelines[s.Name], DeadLetters: forwarders[s.Name],
+			Earlier: earlier[s.Name], Lost: lost[s.Name], Here: s.Records, Retention: s.First - 1,
+			Damaged: s.Next - s.First - s.Records, Dropped: full[s.Name], Expired: s.Expired}
+		one.Unexplained = int64(one.Pipelines + one.DeadLetters + one.Earlier - one.Lost - one.Stored)
+		a.Streams = append(a.Streams, one)
+	}
+	for _, c := range books.Cursors {
+		if c.Stream != startMark {
+			a.Forwarders = append(a.Forwarders, auditCursor(&c, max(ends[c.Stream], 1)))
+		}
+	}
+	a.Sum()
+	return a
+}
+
+func auditPipeline(name string, value []byte) query.PipelineAudit {
+	p := query.PipelineAudit{Name: name, Received: map[string]uint64{}, Stored: map[string]uint64{}, Dropped: map[string]uint64{}}
+	sum := uint64(0)
+	_ = parseBook(value, func(c count, n uint64) { // it has a checksum; where it ends too soon it does not add up
+		switch c.kind {
+		case countBegan:
+			p.Since = record.TimeOf(int64(n))
+		case countReceived:
+			p.Received[c.name] += n
+			sum += n
+		case countEmitted:
+			p.Emitted += n
+			sum += n
+		case countBrought:
+			p.Brought += n
+			sum += n
+		case countStored:
+			p.Stored[c.name] += n
+			sum -= n
+		case countDropped:
+			p.Dropped[c.name] += n
+			sum -= n
+		case countFull:
+			p.Dropped[fullReason] += n
+			sum -= n
+		case countLeft:
+			p.Left += n
+			sum -= n
+		case countHeld:
+			p.Held += n
+			sum -= n
+		}
+	})
+	p.Unexplained = int64(sum)
+	return p
+}
+
+// auditModules returns the modules that a pipeline has had, by name.
+func auditModules(pipeline string, value []byte) []query.ModuleAudit {
+	var all []query.ModuleAudit
+	of := func(name string) *query.ModuleAudit {
+		i := slices.IndexFunc(all, func(m query.ModuleAudit) bool { return m.Name == name })
+		if i < 0 {
+			i = len(all)
+			all = append(all, query.ModuleAudit{Name: name, Pipeline: pipeline, Dropped: map[string]uint64{}})
+		}
+		return &all[i]
+	}
+	_ = parseBook(value, func(c count, n uint64) { // likewise
+		switch c.kind {
+		case countIn:
+			of(c.name).In += n
+		case countEmitted:
+			of(c.name).Emitted += n
+		case countBrought:
+			if c.name == "" {
+				return
+			}
+			of(c.name).Brought += n
+		case countOut:
+			of(c.name).Out += n
+		case countDead:
+			of(c.name).Dead += n
+		case countHeld:
+			of(c.name).Held += n
+		case countDropped:
+			if c.detail != "" {
+				of(c.detail).Dropped[c.name] += n
+			}
+		}
+	})
+	for i := range all {
+		m := &all[i]
+		m.Unexplained = int64(m.In + m.Emitted + m.Brought - m.Out - m.Dead - m.Held)
+		for _, n := range m.Dropped {
+			m.Unexplained -= int64(n)
+		}
+	}
+	slices.SortFunc(all, func(a, b query.ModuleAudit) int { return cmp.Compare(a.Name, b.Name) })
+	return all
+}
+
+// auditCursor is a forwarder in one stream, whose next offset is end.
+func auditCursor(c *storage.Cursor, end uint64) query.ForwarderAudit {
+	d := &c.Passed
+	f := query.ForwarderAudit{Name: c.Name, Stream: c.Stream, Start: c.Start, Stored: end - c.Start, Delivered: d.Delivered, Repeated: d.Repeated,
+		Filtered: d.Filtered, Dead: d.Dead, Expired: c.Expired, Damaged: d.Damaged, Skipped: c.Skipped, Rewound: c.Rewound,
+		Pending: end - c.Next - (c.Expired - d.Expired)} // what retention has taken in front of it is not to come
+	f.Unexplained = int64(f.Stored + f.Rewound - f.Delivered - f.Filtered - f.Dead - f.Expired - f.Damaged - f.Skipped - f.Pending)
+	return f
+}
