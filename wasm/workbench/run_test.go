@@ -176,6 +176,23 @@ func TestRestartForgetsVariables(t *testing.T) {
 	}
 }
 
+func TestRestartKeepsWhatIsHeld(t *testing.T) {
+	d := openDesk(t, conformance)
+	f := func(last, want string) {
+		t.Helper()
+		r, err := d.Run(t.Context(), parseOne(t, "steps:\n  - {records: [{message: 'hold a'}], want: {held: 1}}\n"+last))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := printed(r.Diff); got != want {
+			t.Errorf("%s: got %q, want %q", last, got, want)
+		}
+	}
+	f("  - {restart: true}\n", "")
+	f("  - {restart: true}\n  - {restart: true}\n", "")
+	f("  - {restart: true, want: {}}\n", "held -0 +1")
+}
+
 func TestArchiveCases(t *testing.T) {
 	d := openDesk(t, conformance)
 	path := filepath.Join(t.TempDir(), "x.txtar")
