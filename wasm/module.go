@@ -51,7 +51,7 @@ const (
 type Options struct {
 	Name string // in the config; labels what is logged and counted
 	File string // the .wasm file
-	Code []byte // the module itself, instead of File
+	Code []byte // the module itself; File is then what it is called, and not read
 
 	Config  []byte        // JSON for the guest; nil: {}
 	Memory  int64         // bytes of linear memory; 0: DefaultMemory
@@ -117,7 +117,7 @@ type Module struct {
 func (r *Runtime) Load(ctx context.Context, o Options) (*Module, error) {
 	begin := time.Now()
 	name := o.File
-	if o.Code != nil {
+	if name == "" && o.Code != nil {
 		name = "built-in module"
 	}
 	code, err := source(&o)

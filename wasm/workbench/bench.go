@@ -55,7 +55,7 @@ func (d *Desk) Bench(ctx context.Context, o BenchOptions) (*Measure, error) {
 	if s.config == nil {
 		s.config = []byte("{}")
 	}
-	m, err := d.load(ctx, s)
+	m, err := d.open(ctx, s)
 	if err != nil {
 		return nil, err
 	}

@@ -102,7 +102,7 @@ type setting struct {
 // load loads the module. The error is errRefused where the config is at fault: it
 // says what the schema and what the module itself have against it.
 func (d *Desk) load(ctx context.Context, s setting) (*wasm.Module, error) {
-	o := wasm.Options{Name: d.name(), Code: d.code, Config: s.config, Now: s.now, Time: s.time, Tables: map[string]*wasm.Table{}}
+	o := wasm.Options{Name: d.name(), File: d.File, Code: d.code, Config: s.config, Now: s.now, Time: s.time, Tables: map[string]*wasm.Table{}}
 	for _, need := range d.Description.Needs {
 		switch need {
 		case "state":
@@ -144,15 +144,38 @@ func (d *Desk) load(ctx context.Context, s setting) (*wasm.Module, error) {
 		return m, nil
 	}
 	if err == nil {
-		return nil, &errRefused{errors.Join(wrong, m.Close(ctx))}
+		err = m.Close(ctx)
 	}
-	return nil, &errRefused{errors.Join(wrong, err)}
+	return nil, &errRefused{wrong, err}
 }
 
-// errRefused: the module does not take its config.
-type errRefused struct{ error }
+// open is load for somebody who reads what is wrong: it is said once, as the
+// schema says it if that does, and not by the module's log as well.
+func (d *Desk) open(ctx context.Context, s setting) (*wasm.Module, error) {
+	to := d.log.to
+	var said [][2]string
+	d.log.to = func(level, line string) { said = append(said, [2]string{level, line}) }
+	m, err := d.load(ctx, s)
+	d.log.to = to
+	if refused := (*errRefused)(nil); errors.As(err, &refused) {
+		if refused.schema != nil {
+			return nil, fmt.Errorf("%s refuses this config: %w", d.File, refused.schema)
+		}
+		return nil, refused.module
+	}
+	for _, line := range said {
+		if to != nil {
+			to(line[0], line[1])
+		}
+	}
+	return m, err
+}
 
-func (e *errRefused) Unwrap() error { return e.error }
+// errRefused: the module does not take its config, which its schema says, or the
+// module itself, or both.
+type errRefused struct{ schema, module error }
+
+func (e *errRefused) Error() string { return errors.Join(e.schema, e.module).Error() }
 
 // checkConfig holds a config against the schema in the manifest, as check does.
 func (d *Desk) checkConfig(text []byte) error {

@@ -50,7 +50,7 @@ func (d *Desk) Filter(ctx context.Context, o FilterOptions) (*Filter, error) {
 	if s.config == nil {
 		s.config = []byte("{}")
 	}
-	m, err := d.load(ctx, s)
+	m, err := d.open(ctx, s)
 	if err != nil {
 		return nil, err
 	}
