@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,7 +85,9 @@ func (c moduleTestCmd) find(g *globals) (module string, files []string, err erro
 			dir = filepath.Dir(dir)
 		}
 		for _, file := range files {
-			if _, err := os.Stat(file); err != nil || isDir(file) {
+			if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+				return "", nil, usageError{fmt.Errorf("%s does not exist; name one project's folder, or files of cases", file)}
+			} else if err != nil || isDir(file) {
 				return "", nil, usageError{fmt.Errorf("%s is no file of cases; name one project's folder, or files", file)}
 			}
 		}
@@ -211,6 +214,9 @@ func printFindings(g *globals, colour bool, r caseResult, findings []workbench.F
 
 func printResult(g *globals, r caseResult) error {
 	findings := append(append([]workbench.Finding{}, r.Diff...), r.batching...)
+	for i := range findings {
+		findings[i].Step++ // from 1, as the text has it
+	}
 	return json.NewEncoder(g.Stdout).Encode(struct {
 		Name     string              `json:"name"`
 		File     string              `json:"file"`

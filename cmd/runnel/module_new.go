@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/runnel-log/runnel/wasm/workbench"
 )
@@ -10,11 +12,14 @@ import (
 // moduleNewCmd makes a project.
 type moduleNewCmd struct {
 	Name string `arg:"" help:"The module's name: a letter, then letters, digits, - and _."`
-	Lang string `enum:"go,rust,c,assemblyscript" required:"" help:"The language."`
+	Lang string `placeholder:"LANG" help:"The language: go, rust, c or assemblyscript."`
 	Dir  string `placeholder:"DIR" help:"The folder, which must not be there or be empty; default one of the module's name."`
 }
 
 func (c moduleNewCmd) Run(g *globals) error {
+	if known := workbench.Languages(); !slices.Contains(known, c.Lang) {
+		return usageError{fmt.Errorf("%q is no language that new knows; write --lang and one of %s", c.Lang, strings.Join(known, ", "))}
+	}
 	dir, err := workbench.New(c.Lang, c.Name, c.Dir)
 	if errors.Is(err, workbench.ErrName) {
 		return usageError{err}
