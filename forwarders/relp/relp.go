@@ -150,6 +150,9 @@ func (f *Forwarder) send(a *ack, b *forwarders.Batch) (sent int, err error) {
 			at := a.record(i)
 			meta.Offset = b.Offsets[at]
 			f.text = f.messages.Append(f.text[:0], b.Records.At(at), meta)
+			if n := len(f.text); f.text[n-1] == '\n' {
+				f.text = append(f.text, '\n') // receivers take one for the sender's, rsyslog and runnel among them
+			}
 			f.buf = relp.AppendFrame(f.buf, txnr, relp.Syslog, f.text)
 			txnr = relp.Next(txnr)
 		}

@@ -1,6 +1,7 @@
 package relp
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"hash/maphash"
@@ -14,6 +15,8 @@ import (
 // maxInFlight is how many bytes one connection may have emitted that are not
 // yet on disk.
 const maxInFlight = 4 << 20
+
+var lineEnd = []byte{'\n'}
 
 // collector turns the messages of one session into batches and emits them. The
 // session's reader alone uses it.
@@ -45,7 +48,9 @@ func (c *collector) add(f relp.Frame) error {
 	if c.batch == nil {
 		c.batch, c.first = record.NewBatch(), f.Txnr
 	}
-	c.append(f.Data, c.flags(f))
+	// One LF at the end is not the message's: rsyslog's templates have it, and its
+	// imrelp drops it (DropTrailingLFOnReception).
+	c.append(bytes.TrimSuffix(f.Data, lineEnd), c.flags(f))
 	if c.batch.Full() || int(c.x.frames.Load())+c.batch.Len() >= c.x.in.options.Window {
 		return c.flush()
 	}

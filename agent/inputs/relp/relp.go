@@ -33,6 +33,10 @@ const (
 	// Accept is tried again after minBackoff when it fails (no descriptors
 	// left), and after twice as long each time, up to maxBackoff.
 	minBackoff, maxBackoff = 5 * time.Millisecond, time.Second
+	// segment is what clients send at most in one piece, as over Ethernet. rsyslog
+	// corks its socket, fills its window and waits for answers: where a window fits
+	// into a segment, over loopback, its last byte leaves only 200 ms later, every time.
+	segment = 1400
 	// socketMode lets every user of the host log.
 	socketMode = 0o666
 )
@@ -128,6 +132,9 @@ func (in *Input) open(url string, sockets *listen.Sockets) error {
 	l, err := sockets.Stream(a.String())
 	if err != nil {
 		return err
+	}
+	if !a.IsUnix() {
+		listen.Segment(l, segment)
 	}
 	in.streams = append(in.streams, &stream{url: taken(a, l.Addr()), tls: a.Scheme == "tls", l: l.(streamListener)})
 	return nil
