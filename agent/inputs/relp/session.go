@@ -183,6 +183,9 @@ func (x *session) take(f relp.Frame) error {
 		}
 		return x.open(f)
 	case relp.Close:
+		if !x.opened {
+			break
+		}
 		if err := x.answer(relp.AppendOK(nil, f.Txnr)); err != nil {
 			return err
 		}
