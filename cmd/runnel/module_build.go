@@ -32,6 +32,9 @@ func (c moduleBuildCmd) Run(g *globals) error {
 		return errors.Join(json.NewEncoder(g.Stdout).Encode(b), err)
 	}
 	fmt.Fprintf(g.Stdout, "%s  %s  built in %s\n", b.File, size(b.Size), b.Took.Round(10*time.Millisecond))
+	if b.Untouched {
+		fmt.Fprintf(g.Stdout, "the command did not write %s: it is what it was, with the manifest put in anew\n", b.File)
+	}
 	if needs := b.Description.Needs; len(needs) > 0 {
 		fmt.Fprintf(g.Stdout, "needs %s: runnel module inspect says what to write in the configuration\n", strings.Join(needs, ", "))
 	}

@@ -27,6 +27,7 @@ type Built struct {
 	Size        int64             `json:"size"`
 	Took        time.Duration     `json:"took_ns"`
 	Command     string            `json:"command"`
+	Untouched   bool              `json:"untouched"` // a command of the project's own left the file as it was
 	Description *wasm.Description `json:"module"`
 }
 
@@ -62,6 +63,10 @@ func (p *Project) Build(ctx context.Context, o BuildOptions) (*Built, error) {
 	if err != nil {
 		return nil, err
 	}
+	before, err := os.Stat(c.output)
+	if err != nil {
+		before = nil
+	}
 	if err := p.run(ctx, c, o.Output); err != nil {
 		return nil, err
 	}
@@ -72,6 +77,7 @@ func (p *Project) Build(ctx context.Context, o BuildOptions) (*Built, error) {
 	if err != nil {
 		return nil, err
 	}
+	untouched := p.Command != "" && before != nil && isUnchanged(before, c.output)
 	code, d, err := p.finish(code)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", c.output, err)
@@ -79,8 +85,14 @@ func (p *Project) Build(ctx context.Context, o BuildOptions) (*Built, error) {
 	if err := replaceFile(p.Output(), code); err != nil {
 		return nil, err
 	}
-	b := &Built{File: p.Output(), Size: int64(len(code)), Took: time.Since(begin), Command: c.String(), Description: d}
+	b := &Built{File: p.Output(), Size: int64(len(code)), Took: time.Since(begin), Command: c.String(), Untouched: untouched, Description: d}
 	return b, refusal(b.File, d)
+}
+
+// isUnchanged reports whether a file is still the one that it was.
+func isUnchanged(before os.FileInfo, path string) bool {
+	now, err := os.Stat(path)
+	return err == nil && os.SameFile(before, now) && before.ModTime().Equal(now.ModTime()) && before.Size() == now.Size()
 }
 
 // finish puts the manifest into a module and looks at the result.

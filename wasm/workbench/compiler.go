@@ -162,6 +162,9 @@ func (p *Project) clangCommand() (command, error) {
 }
 
 func (p *Project) ascCommand() (command, error) {
+	if _, err := exec.LookPath("node"); err != nil {
+		return command{}, missing("no node is in PATH, on which the AssemblyScript compiler runs", "assemblyscript")
+	}
 	for dir, last := p.abs(), ""; dir != last; dir, last = filepath.Dir(dir), dir {
 		asc := filepath.Join(dir, "node_modules", ".bin", "asc")
 		if executable(asc) {
@@ -221,6 +224,9 @@ func missing(what, language string) error {
 	remedy := fmt.Sprintf("type: %s %s", installers[system], names)
 	if language == "rust" {
 		remedy += "; or with rustup: rustup target add wasm32-wasip1"
+	}
+	if language == "assemblyscript" {
+		remedy = fmt.Sprintf("install Node.js 20 or later: %s %s, or, where that is older, from https://nodejs.org", installers[system], names)
 	}
 	return &ErrMissing{what, remedy}
 }

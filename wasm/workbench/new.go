@@ -49,6 +49,9 @@ func New(language, name, dir string) (string, error) {
 	if !validName(name) || !strings.Contains("abcdefghijklmnopqrstuvwxyz", strings.ToLower(name[:1])) {
 		return "", fmt.Errorf("%q %w", name, ErrName)
 	}
+	if sdkName(language, name) {
+		return "", fmt.Errorf("%q %w: it is the SDK's crate", name, ErrName)
+	}
 	if dir == "" {
 		dir = name
 	}

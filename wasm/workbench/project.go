@@ -70,6 +70,10 @@ func ReadProject(dir string) (*Project, error) {
 	if t.Build == "" && !slices.Contains(languages, t.Language) {
 		at.Key("language").Problemf("%q is not known; %s, or a build command", t.Language, config.Suggest(t.Language, languages))
 	}
+	if sdkName(t.Language, t.Name) {
+		at.Key("name").Problemf("%q is the name of the SDK's crate; write another", t.Name)
+	}
+	checkNeeds(at, t.Needs)
 	if t.Config != nil {
 		p.Schema = []byte(jsonOf(t.Config))
 		if _, err := config.ParseSchema(p.Schema); err != nil {
@@ -77,6 +81,29 @@ func ReadProject(dir string) (*Project, error) {
 		}
 	}
 	return p, ps.Err()
+}
+
+// sdkName reports whether a module would have the name of the SDK it is built from,
+// which cargo does not tell apart.
+func sdkName(language, name string) bool { return language == "rust" && name == "runnel" }
+
+// hostServices are what a module may need.
+var hostServices = []string{"state", "metrics", "lookup"}
+
+// checkNeeds reports needs that no host knows.
+func checkNeeds(at *config.At, needs []string) {
+	if n := at.Node().Key("needs"); n != nil && n.Kind() != config.List && n.Kind() != config.Null {
+		at.Key("needs").Problemf("is %s; write a list, such as [state]", n.Kind())
+		return
+	}
+	for i, need := range needs {
+		switch {
+		case !slices.Contains(hostServices, need):
+			at.Key("needs").Index(i).Problemf("%q is no host service; %s", need, config.Suggest(need, hostServices))
+		case slices.Contains(needs[:i], need):
+			at.Key("needs").Index(i).Problemf("%q is named twice; remove one", need)
+		}
+	}
 }
 
 func validName(name string) bool {

@@ -70,6 +70,7 @@ func TestNewRefuses(t *testing.T) {
 	f("go", "-x", "is no name of a module")
 	f("go", "a/b", "is no name of a module")
 	f("go", strings.Repeat("a", 65), "is no name of a module")
+	f("rust", "runnel", "it is the SDK's crate")
 	f("cobol", "x", `language "cobol" is not known`)
 
 	dir := t.TempDir()
@@ -100,7 +101,7 @@ func TestMissingCompilersAreNamed(t *testing.T) {
 	f("go", "no go command is in PATH")
 	f("c", "no clang is in PATH")
 	f("rust", "no cargo and rustc are in PATH")
-	f("assemblyscript", "no npm is in PATH")
+	f("assemblyscript", "no node is in PATH")
 }
 
 // script writes a program that answers like a compiler.
@@ -157,6 +158,23 @@ func TestOldGoIsNamed(t *testing.T) {
 	}
 }
 
+func TestMissingNodeIsNamed(t *testing.T) {
+	p := newProject(t, "assemblyscript")
+	dir := t.TempDir()
+	t.Setenv("PATH", dir)
+	f := func(want string) {
+		t.Helper()
+		if _, err := p.command(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	f("no node is in PATH, on which the AssemblyScript compiler runs; install Node.js 20 or later")
+	script(t, dir, "node", "exit 0")
+	f("no npm is in PATH")
+	script(t, dir, "npm", "exit 0")
+	f("type: runnel module build --install")
+}
+
 func TestModuleYAMLMistakes(t *testing.T) {
 	f := func(text, want string) {
 		t.Helper()
@@ -173,6 +191,10 @@ func TestModuleYAMLMistakes(t *testing.T) {
 	f("{name: a, language: rusty}", "write rust, or a build command")
 	f("{name: a, language: go, config: {type: 7}}", "is no JSON Schema")
 	f("{name: a, langage: go}", "did you mean language?")
+	f("name: a\nlanguage: go\nneeds: state", "module.yaml:3:8: needs: is a text; write a list, such as [state]")
+	f("name: a\nlanguage: go\nneeds: [metrics, stat]", `module.yaml:3:18: needs[1]: "stat" is no host service; write state`)
+	f("name: a\nlanguage: go\nneeds: [state, state]", `module.yaml:3:16: needs[1]: "state" is named twice`)
+	f("name: runnel\nlanguage: rust", `module.yaml:1:7: name: "runnel" is the name of the SDK's crate`)
 }
 
 // A build of one's own puts the module in its place; the manifest goes into it,
@@ -212,6 +234,12 @@ func TestBuildWithOnesOwnCommand(t *testing.T) {
 	}
 	if stale, err := p.Stale(); err != nil || stale {
 		t.Errorf("stale after a build: %v, %v", stale, err)
+	}
+	if b.Untouched {
+		t.Error("the command did write the module")
+	}
+	if b, err := write("{name: mine, version: '3', build: 'true'}").Build(t.Context(), BuildOptions{}); err != nil || !b.Untouched || b.Description.Manifest.Version != "3" {
+		t.Errorf("a command that writes nothing: got %+v, %v", b, err)
 	}
 	later := time.Now().Add(time.Hour)
 	if err := os.Chtimes(filepath.Join(dir, ProjectFile), later, later); err != nil {
