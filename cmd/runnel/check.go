@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/runnel-log/runnel/agent"
+	"github.com/runnel-log/runnel/internal/config"
 )
 
 // checkCmd validates the configuration, certificates and modules.
@@ -20,16 +22,44 @@ func (c checkCmd) Run(g *globals) error {
 	if c.File != "" {
 		g.Config = c.File
 	}
-	config, err := g.load()
+	checked, err := g.load()
+	if err == nil {
+		err = agent.CheckModules(context.Background(), checked)
+	}
+	if g.Output == "json" {
+		return printProblems(g, err)
+	}
 	if err != nil {
 		return err
 	}
-	if err := agent.CheckModules(context.Background(), config); err != nil {
+	_, err = fmt.Fprintf(g.Stdout, "%s is good: %s, %s, %s, %s\n", checked.File, plural(len(checked.Inputs), "input"),
+		plural(len(checked.Modules), "module"), plural(len(checked.Pipelines), "pipeline"), plural(len(checked.Forwarders), "forwarder"))
+	return err
+}
+
+// problem is one as JSON; what is not there is the file as a whole.
+type problem struct {
+	File string `json:"file"`
+	Line int    `json:"line,omitempty"`
+	Col  int    `json:"col,omitempty"`
+	Path string `json:"path,omitempty"`
+	Text string `json:"text"`
+}
+
+// printProblems prints what check has found as a list, which is empty where all is good.
+func printProblems(g *globals, err error) error {
+	var found config.Problems
+	if err != nil && !errors.As(err, &found) {
 		return err
 	}
-	_, err = fmt.Fprintf(g.Stdout, "%s is good: %s, %s, %s, %s\n", config.File, plural(len(config.Inputs), "input"),
-		plural(len(config.Modules), "module"), plural(len(config.Pipelines), "pipeline"), plural(len(config.Forwarders), "forwarder"))
-	return err
+	list := make([]problem, len(found))
+	for i, p := range found {
+		list[i] = problem{p.File, p.Line, p.Col, p.Path, p.Text}
+	}
+	if err := json.NewEncoder(g.Stdout).Encode(list); err != nil || len(list) == 0 {
+		return err
+	}
+	return usageError{fmt.Errorf("%s found", plural(len(list), "problem"))}
 }
 
 func plural(n int, noun string) string {
