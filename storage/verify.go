@@ -236,23 +236,40 @@ func (s *Store) salvageAll(paths []string) {
 	segments := slices.Clone(s.segments)
 	s.mu.Unlock()
 	for _, g := range segments {
-		if !slices.Contains(paths, g.path) || g.salvage.found.Load() != nil || g.closed {
-			continue
+		if slices.Contains(paths, g.path) {
+			s.salvageNow(g)
 		}
-		r, err := scavenge(g.path, g.base)
-		if err != nil {
-			s.events.salvageFailed(g.path, err)
-			continue
-		}
-		s.mu.Lock()
-		s.readFrom(g, r)
-		s.mu.Unlock()
 	}
+}
+
+// salvageNow has a segment read page by page, whatever bbolt finds in it.
+func (s *Store) salvageNow(g *segment) {
+	g.salvage.mu.Lock()
+	defer g.salvage.mu.Unlock()
+	if g.salvage.found.Load() != nil {
+		return
+	}
+	g.salvage.searched = true
+	r, err := scavenge(g.path, g.base)
+	if err != nil {
+		s.events.salvageFailed(g.path, err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.closed {
+		r.pages.f.Close()
+		return
+	}
+	s.readFrom(g, r)
 }
 
 // writeSalvaged has maintenance write replacements until none is missing.
 func (s *Store) writeSalvaged() error {
-	for range 2 * (len(s.segments) + 1) {
+	s.mu.RLock()
+	most := 2 * (len(s.segments) + 1)
+	s.mu.RUnlock()
+	for range most {
 		s.maintain()
 		s.mu.RLock()
 		left := slices.ContainsFunc(s.segments, func(g *segment) bool { return g.salvage.found.Load() != nil })

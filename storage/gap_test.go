@@ -1,0 +1,67 @@
+package storage
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/runnel-log/runnel/record"
+)
+
+// TestAHoleIsStatedToReaders loses the first and a middle segment for good.
+func TestAHoleIsStatedToReaders(t *testing.T) {
+	dir, n := damageStore(t)
+	names, _ := filepath.Glob(filepath.Join(dir, "store", "*.seg"))
+	for _, name := range []string{names[0], names[2]} {
+		if err := os.WriteFile(name, make([]byte, sizeOf(name)), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	o := Options{Dir: dir, SegmentSize: 256 << 10}
+	s := openStore(t, o)
+	gaps := s.Gaps()
+	if len(gaps) != 2 || gaps[0].From != 1 || gaps[1].From <= gaps[0].To || gaps[1].To > n {
+		t.Fatalf("gaps: %+v", gaps)
+	}
+	if i := info(t, s, "a"); i.First != 1 || i.Next != n+1 || i.Records != n-(gaps[0].To-gaps[0].From)-(gaps[1].To-gaps[1].From) {
+		t.Fatalf("%+v", i)
+	}
+	b := record.NewBatch()
+	defer b.Release()
+	for _, g := range gaps {
+		h, ok := s.Head("a", g.From+5)
+		if !ok || !h.Damaged || h.First != g.From || h.Next != g.To || h.MinReceived > h.MaxReceived {
+			t.Fatalf("%+v %v", h, ok)
+		}
+		if _, err := s.ReadBlock("a", g.From+5, b); !errors.Is(err, ErrDamaged) {
+			t.Fatalf("got %v, want ErrDamaged", err)
+		}
+		if first, err := s.Read("a", g.From+5, b); err != nil || first != g.To {
+			t.Fatalf("read at %d, %v; want %d", first, err, g.To)
+		}
+		if h, ok := s.Head("a", g.To); !ok || h.Damaged || h.First != g.To {
+			t.Fatalf("%+v %v", h, ok)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// They are known from now on, and go with retention.
+	s = openStore(t, o)
+	if again := s.Gaps(); len(again) != 2 || !again[0].Found.Equal(gaps[0].Found) {
+		t.Fatalf("gaps: %+v, want %+v", again, gaps)
+	}
+	s.SetPolicy(func(string) Policy { return Policy{MaxSize: 1} })
+	s.maintain()
+	if left := s.Gaps(); len(left) != 0 {
+		t.Fatalf("retention has passed %+v", left)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = openStore(t, o)
+	if left := s.staged(stateGap); len(left) != 0 {
+		t.Fatalf("the state still has %d gaps", len(left))
+	}
+}
