@@ -269,6 +269,12 @@ func TestHeldRecordsOfAForgottenModule(t *testing.T) {
 		a.store.State("main\x00", func(string, []byte) { n++ })
 		return n == 0
 	})
+	waitUntil(t, "them to be in the ledger", func() bool { return a.audit().Pipelines[0].Stored["app"] == 3 })
+	audit := a.audit()
+	wantExplained(t, audit)
+	if p := audit.Pipelines[0]; p.Held != 0 || p.Left != 2 || p.Brought != 2 {
+		t.Errorf("the ledger says %+v", p)
+	}
 }
 
 // TestOrderedModuleStandsOnceInAPipeline: two places of one name would share one state.

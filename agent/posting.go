@@ -2,7 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"maps"
+	"time"
 
 	"github.com/runnel-log/runnel/storage"
 	"github.com/runnel-log/runnel/wasm"
@@ -201,9 +203,22 @@ func (a *Agent) putRight(ctx context.Context) error {
 	if !moved {
 		return nil
 	}
-	_, err = a.store.Append(ctx, storage.Unit{Account: &streams.account})
-	return err
+	receipt, err := a.store.Append(ctx, storage.Unit{Account: &streams.account, Hurry: true})
+	if err != nil || len(books.Streams) == 0 {
+		return err
+	}
+	// Or an audit in the first moments would find what is about to be explained. A
+	// disk that takes nothing is no reason not to start.
+	ctx, cancel := context.WithTimeout(ctx, enterWithin)
+	defer cancel()
+	if err := receipt.Wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return nil
 }
+
+// enterWithin bounds how long a start waits for the ledger.
+const enterWithin = time.Second
 
 // storedBy adds up what pipelines and forwarders have stored in each stream.
 func storedBy(accounts map[string][]byte) map[string]uint64 {

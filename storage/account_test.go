@@ -180,9 +180,12 @@ func TestBooksAreOfOneCommit(t *testing.T) {
 	for range 3 {
 		wg.Go(func() {
 			for i := range 300 {
-				_, err := s.Append(context.Background(), Unit{Account: &b.Account, Posting: b,
+				receipt, err := s.Append(context.Background(), Unit{Account: &b.Account, Posting: b,
 					Batches: []StreamBatch{{"a", noise(0, 1+i%300)}, {"dead", noise(0, 1)}},
 					Cursors: []CursorPass{{deadCursor, "a", 1, Passed{Dead: 1}}}})
+				if err == nil && i%10 == 0 { // so that there are many commits
+					err = receipt.Wait(context.Background())
+				}
 				if err != nil {
 					t.Error(err)
 				}

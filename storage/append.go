@@ -188,7 +188,7 @@ func (s *Store) stage(ctx context.Context, u *Unit, state []Change, work []*stag
 	s.setState(g, state)
 	s.pass(g, u.Cursors)
 	first := g.since.IsZero()
-	if g.records == records && len(state) == 0 && len(u.Cursors) == 0 {
+	if g.records == records && len(state) == 0 && len(u.Cursors) == 0 && !(joined && u.Posting == nil) {
 		if joined && first { // the account alone: within a second, or with what comes
 			g.since = time.Now()
 			in.signal()

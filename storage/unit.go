@@ -36,7 +36,8 @@ type Unit struct {
 	Acks    bool          // a sender is told of the receipt: where others' records would be dropped, ErrFull
 
 	// Account is nil, or written with the unit, also where nothing else of it is:
-	// then within a second. Posting, which may be nil, enters the unit into it.
+	// then within a second, and nobody waits for that. Posting enters the unit into it;
+	// without one it is written as it is, and the receipt is that of the write.
 	Account *Account
 	Other   *Account // nil, or a second one that Posting moves
 	Posting Posting

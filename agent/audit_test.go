@@ -1,0 +1,217 @@
+package agent
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/runnel-log/runnel/agent/query"
+	"github.com/runnel-log/runnel/storage"
+)
+
+func (a *testAgent) audit() query.Audit { return host{a.Agent}.Audit() }
+
+// wantExplained fails where the ledger leaves something open.
+func wantExplained(t *testing.T, a query.Audit) {
+	t.Helper()
+	if a.Unexplained != 0 {
+		t.Errorf("the ledger does not add up: %+v", a)
+	}
+}
+
+func streamOf(t *testing.T, a query.Audit, name string) query.StreamAudit {
+	t.Helper()
+	i := slices.IndexFunc(a.Streams, func(s query.StreamAudit) bool { return s.Name == name })
+	if i < 0 {
+		t.Fatalf("no stream %s in %+v", name, a.Streams)
+	}
+	return a.Streams[i]
+}
+
+const auditConfig = `
+inputs: {in: {type: syslog, listen: ["tcp://127.0.0.1:0"]}}
+pipelines: {main: {from: [in], stream: app, steps: [{drop: 'message == "no"'}]}}
+`
+
+// TestAStoreFromBeforeTheLedger: its records are earlier ones, its cursors account
+// from where they are, and everything from here on is counted.
+func TestAStoreFromBeforeTheLedger(t *testing.T) {
+	dir := shortDir(t)
+	old, err := storage.Open(storage.Options{Dir: filepath.Join(dir, "data")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	appendMessages(t, old, "app", numbered(0, 30)...)
+	if err := old.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for start := range 3 {
+		a := startAgent(t, dir, auditConfig, nil)
+		wantExplained(t, a.audit())
+		c := a.dial(t, "in", 0)
+		write(t, c, line("yes")+line("no")+line("yes"))
+		a.stored(t, "app", 30+2*start+2)
+		waitUntil(t, "all to be in the ledger", func() bool { return a.audit().Pipelines[0].Received["in"] == uint64(3*start+3) })
+		audit := a.audit()
+		wantExplained(t, audit)
+		if s := streamOf(t, audit, "app"); s.Earlier != 30 || s.Pipelines != uint64(2*start+2) || audit.Pipelines[0].Dropped["drop"] != uint64(start+1) {
+			t.Errorf("start %d: %+v, %+v", start, s, audit.Pipelines[0])
+		}
+		if in := audit.Inputs[0]; in.Name != "in" || in.Received != uint64(3*start+3) {
+			t.Errorf("start %d: %+v", start, in)
+		}
+		a.stop(t)
+	}
+}
+
+// TestWhatOnlyIsDroppedIsInTheLedger: nothing of it is stored, and it is there after a restart.
+func TestWhatOnlyIsDroppedIsInTheLedger(t *testing.T) {
+	dir := shortDir(t)
+	a := startAgent(t, dir, auditConfig, nil)
+	c := a.dial(t, "in", 0)
+	write(t, c, strings.Repeat(line("no"), 100))
+	waitUntil(t, "all to be in the ledger", func() bool {
+		p := a.audit().Pipelines
+		return len(p) > 0 && p[0].Dropped["drop"] == 100
+	})
+	a.stop(t)
+	audit := auditOf(openedAfter(t, dir).Books())
+	wantExplained(t, audit)
+	if p := audit.Pipelines[0]; p.Received["in"] != 100 || p.Dropped["drop"] != 100 || len(p.Stored) != 0 {
+		t.Errorf("after a restart: %+v", p)
+	}
+}
+
+// TestLossesToDamageAreNamed: the newest segment is gone, with records and with the newest
+// state; the ledger says how many, and goes on.
+func TestLossesToDamageAreNamed(t *testing.T) {
+	dir := shortDir(t)
+	a := startAgent(t, dir, auditConfig, nil)
+	c := a.dial(t, "in", 0)
+	write(t, c, strings.Repeat(line("yes"), 50))
+	a.stored(t, "app", 50)
+	a.stop(t) // the checkpoint has the ledger
+	segments, err := filepath.Glob(filepath.Join(dir, "data", "store", "*.seg"))
+	if err != nil || len(segments) == 0 {
+		t.Fatalf("%v, %v", segments, err)
+	}
+	for _, path := range segments {
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a = startAgent(t, dir, auditConfig, nil)
+	c = a.dial(t, "in", 0)
+	write(t, c, line("yes"))
+	waitUntil(t, "it to be in the ledger", func() bool { return a.audit().Pipelines[0].Received["in"] == 51 })
+	audit := a.audit()
+	wantExplained(t, audit)
+	if s := streamOf(t, audit, "app"); s.Pipelines != 51 || s.Lost+s.Damaged+s.Retention != 50 || s.Here != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestCursorsGoWithTheirForwarder: one that the configuration has no more pins nothing,
+// after a reload and after a start, and the log says where it was.
+func TestCursorsGoWithTheirForwarder(t *testing.T) {
+	const with = auditConfig + `forwarders: {out: {type: test, from: [app]}, gone: {type: test, from: [app], note: %d}}
+`
+	without := auditConfig + "forwarders: {out: {type: test, from: [app]}}\n"
+	dir := shortDir(t)
+	f := newTaker()
+	a := startAgent(t, dir, fmt.Sprintf(with, 1), f)
+	names := func() (names []string) {
+		for _, c := range a.store.Cursors() {
+			if c.Stream == "app" {
+				names = append(names, c.Name)
+			}
+		}
+		return names
+	}
+	c := a.dial(t, "in", 0)
+	write(t, c, line("yes")+line("yes"))
+	f.waitFor(t, 4)
+	if got := names(); !slices.Equal(got, []string{"gone", "out"}) {
+		t.Fatalf("cursors of %q", got)
+	}
+	if err := a.reload(without); err != nil {
+		t.Fatal(err)
+	}
+	if got := names(); !slices.Equal(got, []string{"out"}) {
+		t.Errorf("after a reload there are cursors of %q", got)
+	}
+	if said := a.logs.String(); !strings.Contains(said, `"forwarder":"gone","stream":"app","next":3,"pending":0`) {
+		t.Errorf("the log does not say where it was:\n%s", said)
+	}
+	if err := a.reload(fmt.Sprintf(with, 2)); err != nil {
+		t.Fatal(err)
+	}
+	f.waitFor(t, 6) // it begins anew
+	waitUntil(t, "both to be at the end", func() bool {
+		return !slices.ContainsFunc(a.audit().Forwarders, func(f query.ForwarderAudit) bool { return f.Stream == "app" && f.Delivered != 2 })
+	})
+	wantExplained(t, a.audit())
+	a.stop(t)
+	a = startAgent(t, dir, without, f)
+	if got := names(); !slices.Equal(got, []string{"out"}) {
+		t.Errorf("after a start there are cursors of %q", got)
+	}
+	wantExplained(t, a.audit())
+}
+
+// TestMovesByHandAreInTheLedger: back is rewound, forward is skipped.
+func TestMovesByHandAreInTheLedger(t *testing.T) {
+	f := newTaker()
+	a := startAgent(t, shortDir(t), auditConfig+"forwarders: {out: {type: test, from: [app]}}\n", f)
+	c := a.dial(t, "in", 0)
+	write(t, c, strings.Repeat(line("yes"), 10))
+	f.waitFor(t, 10)
+	h := host{a.Agent}
+	if err := h.SetCursor("out", "app", 6); err != nil {
+		t.Fatal(err)
+	}
+	f.waitFor(t, 15)
+	waitUntil(t, "the cursor to be at the end", func() bool { at, _ := a.store.Cursor("out", "app"); return at == 11 })
+	f.mu.Lock()
+	f.stuck = true
+	f.mu.Unlock()
+	write(t, c, strings.Repeat(line("yes"), 4))
+	a.stored(t, "app", 14)
+	if _, err := h.SkipCursor("out", "app", 3); err != nil {
+		t.Fatal(err)
+	}
+	audit := a.audit()
+	wantExplained(t, audit)
+	got := audit.Forwarders[0]
+	if got.Stored != 14 || got.Delivered != 15 || got.Rewound != 5 || got.Skipped != 3 || got.Pending != 1 || got.Repeated != 5 {
+		t.Errorf("%+v", got)
+	}
+}
+
+// FuzzBook gives the decoder of books any bytes; what it accepts it writes the same.
+func FuzzBook(f *testing.F) {
+	b := newBook("pipeline\x00main")
+	b.add(count{countReceived, "in", ""}, 7)
+	b.add(count{countDropped, "why", "module"}, 1<<40)
+	f.Add(b.encode())
+	f.Add([]byte{})
+	f.Fuzz(func(t *testing.T, value []byte) {
+		total := map[count]uint64{}
+		one := &book{at: map[count]int{}}
+		if parseBook(value, func(c count, n uint64) { total[c] += n; one.add(c, n) }) != nil || one.reasons > maxReasons {
+			return
+		}
+		again := map[count]uint64{}
+		if err := parseBook(one.encode(), func(c count, n uint64) { again[c] += n }); err != nil {
+			t.Fatal(err)
+		}
+		for c, n := range total {
+			if again[c] != n && len(c.name) <= maxName && len(c.detail) <= maxName {
+				t.Fatalf("%q: got %d, want %d", fmt.Sprint(c), again[c], n)
+			}
+		}
+	})
+}
