@@ -3,7 +3,7 @@
 //! over bytes that no other look goes over again. So the time is linear in the text,
 //! whatever is in it.
 
-use crate::{address, card, secret, token};
+use crate::{address, card, command, secret, token};
 
 /// The kinds of secret.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,6 +165,11 @@ impl<'t> Finder<'t> {
                     if let Some((from, to)) = secret::value(text, self.floor, i) {
                         return self.found(Kind::Secret, from, to);
                     }
+                    if seen == COLON {
+                        if let Some((from, to)) = command::curl(text, self.floor, i) {
+                            return self.found(Kind::Secret, from, to);
+                        }
+                    }
                 }
                 if seen == COLON && self.kinds.has(Kind::Ip) {
                     let (from, to) = address::ipv6(text, self.floor, i)?;
@@ -187,6 +192,11 @@ impl<'t> Finder<'t> {
             }
             _ => {
                 self.at = i + 1;
+                if self.kinds.has(Kind::Secret) && text[i] == b'-' && byte(text, i + 1) == b'p' {
+                    if let Some((from, to)) = command::mysql(text, self.floor, i) {
+                        return self.found(Kind::Secret, from, to);
+                    }
+                }
                 if !self.kinds.has(Kind::Token) {
                     return None; // a look whose find is not taken is one over the same bytes again
                 }

@@ -6,6 +6,8 @@
 
 mod address;
 mod card;
+mod command;
+mod cookie;
 mod find;
 mod secret;
 mod token;
@@ -176,7 +178,10 @@ impl Job<'_> {
             Value::Json(text) => text != b"null",
             other => other.text() != Some(b""),
         };
-        holds && self.options.kinds.has(Kind::Secret) && secret::named(key)
+        let text = value.text().unwrap_or(b"");
+        holds
+            && self.options.kinds.has(Kind::Secret)
+            && (secret::named(key) && !secret::folder(key, text) || cookie::attribute(key, text))
     }
 
     fn number(&mut self, r: &mut Record, key: &[u8], n: i64) {

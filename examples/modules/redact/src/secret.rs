@@ -1,6 +1,7 @@
 //! Secrets that are known by what stands before them: `password=x`, `"token": "x"`,
 //! `https://user:x@host`.
 
+use crate::cookie;
 use crate::find::{before, byte, run};
 
 /// What the name of a secret ends with, in lower case, `_` for `-` too; of those
@@ -31,7 +32,7 @@ fn names(letter: u8) -> &'static [&'static [u8]] {
 /// Says whether a name is that of a secret.
 pub fn named(name: &[u8]) -> bool {
     let letter = lower(before(name, name.len()));
-    names(letter).iter().any(|secret| ends_with(name, secret))
+    names(letter).iter().any(|secret| ends_with(name, secret)) || cookie::session(name)
 }
 
 #[inline(always)]
@@ -42,7 +43,7 @@ fn lower(c: u8) -> u8 {
     }
 }
 
-fn ends_with(name: &[u8], secret: &[u8]) -> bool {
+pub fn ends_with(name: &[u8], secret: &[u8]) -> bool {
     name.len() >= secret.len() && name.iter().rev().zip(secret.iter().rev()).all(|(a, b)| lower(*a) == *b)
 }
 
@@ -54,17 +55,36 @@ pub fn value(text: &[u8], floor: usize, i: usize) -> Option<(usize, usize)> {
     while end > floor && i - end < 3 && matches!(text[end - 1], b' ' | b'"' | b'\'' | b'\\') {
         end -= 1;
     }
+    if colon && text[floor..end].ends_with(b" is") {
+        end -= 3; // "the passphrase is: x"
+    }
     let name = &text[floor..end];
     if !named(name) {
-        return None;
+        return cookie::value(text, name, i);
     }
     let quoted_name = end < i && text[end] != b' ';
     let from = run(text, i + 1, |c| c == b' ' || c == b'\t');
     if colon && !quoted_name && ends_with(name, b"token") && !looks_random(&text[from..]) {
         return None; // "unexpected token: end of file"
     }
+    let inner = from + matches!(byte(text, from), b'"' | b'\'') as usize;
+    if folder(name, &text[inner.min(text.len())..]) {
+        return None;
+    }
     let hit = quoted(text, from).or_else(|| bare(text, from))?;
     Some(hit).filter(|(from, to)| !harmless(&text[*from..*to]))
+}
+
+/// Says whether this is the folder that a shell is in, as in every line of sudo:
+/// `PWD=/home/bob`. Not behind a semicolon, as the password of a database is:
+/// `UID=sa;PWD=/x9`.
+pub fn folder(name: &[u8], value: &[u8]) -> bool {
+    let rest = match name.strip_suffix(b"PWD") {
+        Some(rest) => rest.strip_suffix(b"OLD").unwrap_or(rest),
+        None => return false,
+    };
+    matches!(before(rest, rest.len()), 0 | b' ' | b'\t' | b'\n' | b'"' | b'\'' | b'(' | b'[' | b'{' | b',')
+        && matches!(byte(value, 0), b'/' | b'~')
 }
 
 /// What a value may be that gives nothing away.
@@ -80,6 +100,7 @@ fn harmless(value: &[u8]) -> bool {
             | b"true"
             | b"false"
             | b"undefined"
+            | b"unknown"
             | b"-"
     ) || value.iter().all(|c| *c == b'*')
         || value.len() >= 3 && value.iter().all(|c| matches!(c, b'x' | b'X' | b'.'))
