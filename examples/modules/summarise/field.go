@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 	"strconv"
@@ -54,11 +55,62 @@ func (f *field) appendTo(k []byte, r *runnel.Record) []byte {
 	case ofMsgID:
 		return appendValue(k, runnel.Bytes, r.MsgID())
 	}
-	v := r.Attr(f.attr)
-	if v.Kind == runnel.JSON { // cut short it would be none
-		v.Kind = runnel.String
+	return appendAttr(k, r.Attr(f.attr))
+}
+
+// appendAttr appends an attribute's value so that what reads alike is one key,
+// of whichever kind it came: the number 200, 200.0 and the text "200".
+func appendAttr(k []byte, v runnel.Value) []byte {
+	switch v.Kind {
+	case runnel.Float:
+		if f := v.Float(); f == math.Trunc(f) && math.Abs(f) < 1e15 {
+			return appendInt(k, int64(f))
+		}
+	case runnel.JSON: // cut short it would be none
+		return appendValue(k, runnel.String, v.Data)
+	case runnel.String, runnel.Bytes:
+		return appendText(k, v.Data)
 	}
 	return appendValue(k, v.Kind, v.Data)
+}
+
+func appendInt(k []byte, n int64) []byte {
+	return binary.LittleEndian.AppendUint64(append(k, byte(runnel.Int), 8), uint64(n))
+}
+
+// appendText appends a text: as a number or a truth value if that is written just so.
+func appendText(k, text []byte) []byte {
+	switch string(text) {
+	case "true":
+		return append(k, byte(runnel.Bool), 1, 1)
+	case "false":
+		return append(k, byte(runnel.Bool), 1, 0)
+	}
+	if f, ok := numeric(text); ok {
+		n, err := strconv.ParseInt(runnel.Key(text), 10, 64)
+		var room [32]byte
+		if err == nil && string(strconv.AppendInt(room[:0], n, 10)) == string(text) {
+			return appendInt(k, n)
+		}
+		if number(f) == string(text) {
+			return binary.LittleEndian.AppendUint64(append(k, byte(runnel.Float), 8), math.Float64bits(f))
+		}
+	}
+	return appendValue(k, runnel.String, text)
+}
+
+// numeric reads a text that is a decimal number and nothing else.
+func numeric(text []byte) (f float64, ok bool) {
+	if len(text) == 0 || len(text) > 32 {
+		return 0, false
+	}
+	for _, c := range text {
+		if (c < '0' || c > '9') && c != '.' && c != '-' && c != '+' && c != 'e' && c != 'E' {
+			return 0, false
+		}
+	}
+	f, err := strconv.ParseFloat(runnel.Key(text), 64)
+	return f, err == nil
 }
 
 func appendValue(k []byte, kind runnel.Kind, data []byte) []byte {

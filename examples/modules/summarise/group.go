@@ -146,10 +146,13 @@ func (g *group) add(r *runnel.Record) {
 		return
 	}
 	v := r.Attr(options.layout.value)
-	if v.Kind != runnel.Int && v.Kind != runnel.Float {
+	f, ok := v.Float(), v.Kind == runnel.Int || v.Kind == runnel.Float
+	if v.Kind == runnel.String {
+		f, ok = numeric(v.Data)
+	}
+	if !ok {
 		return
 	}
-	f := v.Float()
 	if g.values == 0 || f < g.min {
 		g.min = f
 	}
