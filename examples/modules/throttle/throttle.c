@@ -4,11 +4,13 @@
 #include "throttle.h"
 
 static void configure(const rn_config *c) {
-	rn_known(c, "key", "limit", "window", "max_keys", "sample");
+	rn_known(c, "key", "limit", "window", "max_keys", "except", "sample");
 	read_key(c);
 	limit = number(c, "limit", 100, 0, UINT32_MAX);
 	window = (int64_t)number(c, "window", 60, 1, 86400) * 1000000000;
 	max_keys = number(c, "max_keys", 1000, 1, 10000);
+
+	except_count = rn_get_texts(c, "except", &except);
 
 	rn_config sample = rn_get_object(c, "sample");
 	rn_known(&sample, "one_in", "by");
@@ -69,6 +71,7 @@ static bool begin(rn_text *key, count *k) {
 
 static void handle(const rn_record *r) {
 	if (r->index == 0) now = rn_now();
+	if (excepted(r)) return;
 	if (sampled_by_value && !in_sample(r)) {
 		rn_drop(r, RN("sampled"));
 		return;

@@ -24,7 +24,8 @@ typedef struct {
 } field;
 
 static field fields[MAX_FIELDS], sample_by;
-static uint32_t field_count, limit, max_keys, one_in;
+static rn_text *except; // inputs whose records go through
+static uint32_t field_count, limit, max_keys, one_in, except_count;
 static int64_t window, now;
 static bool sampled_by_value;
 
@@ -133,6 +134,13 @@ static void put_name(rn_line *to, rn_text key) {
 		rn_put(to, (rn_text){key.at + at, end - at});
 		at = end + 1;
 	}
+}
+
+// excepted reports whether the record's input is one whose records go through.
+static bool excepted(const rn_record *r) {
+	for (uint32_t i = 0; i < except_count; i++)
+		if (rn_equal(rn_input(r), except[i])) return true;
+	return false;
 }
 
 // in_sample reports whether the value that the sample goes by is among the one in so
