@@ -221,6 +221,9 @@ func (s *Store) admit(ctx context.Context, u *Unit) (overflows bool, err error) 
 		if in.bytes == 0 || in.bytes+size <= maxStaged {
 			return false, nil
 		}
+		if err := ctx.Err(); err != nil { // nobody waits any more: it is not to be dropped
+			return false, err
+		}
 		if in.hard {
 			return true, s.overflow(u.Batches)
 		}
