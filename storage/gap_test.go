@@ -65,3 +65,50 @@ func TestAHoleIsStatedToReaders(t *testing.T) {
 		t.Fatalf("the state still has %d gaps", len(left))
 	}
 }
+
+// TestACheckpointOfUnknownOutcomeIsMadeAnew does what follows a checkpoint whose
+// sync failed, though it is in the file.
+func TestACheckpointOfUnknownOutcomeIsMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, Options{Dir: dir})
+	w, err := writerOf(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range 20 {
+		r, _, err := w.append(s, map[string]int{"a": 5}, true)
+		if err == nil {
+			err = r.Wait(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n%8 != 5 {
+			continue
+		}
+		s.maintenance.Lock()
+		before, _ := os.Stat(s.dir.checkpoint())
+		moved := s.kept.take()
+		s.kept.restore(moved) // as a failed checkpoint does
+		s.unsure = true
+		err = s.saveCheckpoint()
+		after, _ := os.Stat(s.dir.checkpoint())
+		s.maintenance.Unlock()
+		if err != nil || s.unsure || os.SameFile(before, after) {
+			t.Fatalf("%v: the file is the old one", err)
+		}
+	}
+	names, _ := filepath.Glob(filepath.Join(dir, "store", "*.seg"))
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names { // nothing but the checkpoint says what there was
+		if err := os.Remove(name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s = openStore(t, Options{Dir: dir})
+	if err := wantOneTruth(s, false); err != nil {
+		t.Fatal(err)
+	}
+}

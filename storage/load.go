@@ -96,7 +96,7 @@ func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) 
 		clear(s.accounts)
 		s.kept.reset()
 		clear(s.streams)
-		s.checkpointed, s.sum, forked = 0, 0, true
+		s.checkpointed, forked = 0, true
 		if s.stateLost = true; s.look {
 			s.checkpoint = &file{}
 			return forked, nil

@@ -244,9 +244,9 @@ func (s *Store) loadCheckpoint() (sequence uint64, err error) {
 		if v := meta.Get(keySequence); len(v) == 8 {
 			sequence = binary.BigEndian.Uint64(v)
 		}
-		s.sum = 0
+		sum := uint64(0)
 		err := state.ForEach(func(k, v []byte) error {
-			s.sum += sumOf(k, v)
+			sum += sumOf(k, v)
 			switch {
 			case len(k) == 0:
 			case isOwn(k[0]):
@@ -256,7 +256,7 @@ func (s *Store) loadCheckpoint() (sequence uint64, err error) {
 			}
 			return nil
 		})
-		if v := meta.Get(keySum); err == nil && len(v) == 8 && binary.BigEndian.Uint64(v) != s.sum {
+		if v := meta.Get(keySum); err == nil && len(v) == 8 && binary.BigEndian.Uint64(v) != sum {
 			return fmt.Errorf("%w: state contradicts its checksum", errDamaged)
 		}
 		return err
@@ -276,6 +276,21 @@ func sumOf(key, value []byte) uint64 {
 type summed struct {
 	*bbolt.Bucket
 	sum uint64
+}
+
+// summedOf begins with the sum that the transaction finds: after a commit that
+// failed, only the file knows whether it took place.
+func summedOf(tx *bbolt.Tx, state *bbolt.Bucket) (*summed, error) {
+	b := &summed{Bucket: state}
+	if v := tx.Bucket(bucketMeta).Get(keySum); len(v) == 8 {
+		b.sum = binary.BigEndian.Uint64(v)
+		return b, nil
+	}
+	err := state.ForEach(func(k, v []byte) error { // of an earlier build
+		b.sum += sumOf(k, v)
+		return nil
+	})
+	return b, err
 }
 
 func (b *summed) Put(key, value []byte) error {
@@ -319,30 +334,76 @@ func (s *Store) saveCheckpoint() error {
 	}
 	s.mu.RUnlock()
 	moved := s.kept.take() // after the sequence: may be newer, never older
-	sum := uint64(0)
-	err := s.checkpoint.updateWith(func(tx *bbolt.Tx) error {
-		bucket, err := putCheckpointMeta(tx, sequence, s.identity)
-		if err != nil {
-			return err
-		}
-		state := &summed{bucket, s.sum}
-		if err := errors.Join(putOwn(state, changes), putKept(state, moved)); err != nil {
-			return err
-		}
-		sum = state.sum
-		return tx.Bucket(bucketMeta).Put(keySum, binary.BigEndian.AppendUint64(nil, sum))
-	}, s.commitCheckpoint)
+	into, all := s.checkpoint, moved
+	err := error(nil)
+	if s.unsure {
+		into, err = s.newCheckpoint()
+		all = s.kept.with("")
+	}
+	if err == nil {
+		err = into.updateWith(func(tx *bbolt.Tx) error { return putCheckpoint(tx, sequence, s.identity, changes, all) }, s.commitCheckpoint)
+	}
+	if err == nil && into != s.checkpoint {
+		err = s.replaceCheckpoint(into)
+	} else if err != nil && into != s.checkpoint && into != nil {
+		into.close()
+	}
 	if err != nil {
 		s.kept.restore(moved)
+		var path *os.PathError
+		s.unsure = s.unsure || !isFull(err) || !errors.As(err, &path)
 		return err
 	}
+	s.unsure = false
 	s.mu.Lock()
-	s.sum = sum
 	for _, g := range dead {
 		g.covered = true
 	}
 	s.checkpointed = max(s.checkpointed, sequence)
 	s.mu.Unlock()
+	return nil
+}
+
+// putCheckpoint writes a checkpoint into a transaction: all of the store's own
+// state, and what it is given of others'.
+func putCheckpoint(tx *bbolt.Tx, sequence uint64, id identity, own []change, kept map[string][]byte) error {
+	bucket, err := putCheckpointMeta(tx, sequence, id)
+	if err != nil {
+		return err
+	}
+	state, err := summedOf(tx, bucket)
+	if err == nil {
+		err = errors.Join(putOwn(state, own), putKept(state, kept))
+	}
+	if err != nil {
+		return err
+	}
+	return tx.Bucket(bucketMeta).Put(keySum, binary.BigEndian.AppendUint64(nil, state.sum))
+}
+
+// newCheckpoint begins a new state.db under a temporary name. After a commit that
+// failed the page cache may hold what the disk does not, and a later sync would not
+// bring it there: so nothing more goes into the old one, as with a segment.
+func (s *Store) newCheckpoint() (*file, error) {
+	path := s.dir.checkpoint() + temporary
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return openCheckpoint(path, false)
+}
+
+// replaceCheckpoint gives a new state.db its name.
+func (s *Store) replaceCheckpoint(by *file) error {
+	err := os.Rename(s.dir.checkpoint()+temporary, s.dir.checkpoint())
+	if err == nil {
+		err = syncDirectory(s.dir.segments())
+	}
+	if err != nil {
+		by.close()
+		return err
+	}
+	s.checkpoint.close()
+	s.checkpoint = by
 	return nil
 }
 

@@ -54,20 +54,20 @@ type Store struct {
 	hard         bool              // the disk refuses
 	changed      chan struct{}     // closed and replaced at each commit
 
-	active  *segment  // the committer's own; replaced under mu
-	arrival int64     // the committer's own
-	suspect bool      // the committer's own: the outcome of the last commit is unknown
-	look    bool      // nothing is written: the store is only looked at
-	wrong   []Problem // that Open found; only Check asks
-	sum     uint64    // of what the checkpoint has; maintenance's own
-	padded  uint64    // the committer's own: the sequence that the last commit's padding follows, 0 without
-	padding uint64    // the same of the commit being built
+	active  *segment // the committer's own; replaced under mu
+	arrival int64    // the committer's own
+	suspect bool     // the committer's own: the outcome of the last commit is unknown
+	padded  uint64   // the committer's own: the sequence that the last commit's padding follows, 0 without
+	padding uint64   // the same of the commit being built
 
 	stateRoom []byte // the committer's own: memory for entries of state
 
 	rotate      atomic.Bool  // end the active segment before its time
 	dirtySince  atomic.Int64 // since when state waits for a commit; 0: none does
 	checkpoint  *file
+	unsure      bool          // what became of the last checkpoint; guarded by maintenance
+	look        bool          // nothing is written: the store is only looked at
+	wrong       []Problem     // that Open found; only Check asks
 	maintenance sync.Mutex    // one round at a time
 	work        chan struct{} // capacity 1: wakes maintenance
 	closing     atomic.Bool
