@@ -169,6 +169,7 @@ func TestMovesByHandAreInTheLedger(t *testing.T) {
 	c := a.dial(t, "in", 0)
 	write(t, c, strings.Repeat(line("yes"), 10))
 	f.waitFor(t, 10)
+	waitUntil(t, "the cursor to be at the end", func() bool { at, _ := a.store.Cursor("out", "app"); return at == 11 })
 	h := host{a.Agent}
 	if err := h.SetCursor("out", "app", 6); err != nil {
 		t.Fatal(err)
