@@ -99,16 +99,16 @@ func (s *Store) persist(g *group) error {
 	for attempt := 0; ; attempt++ {
 		begun := time.Now()
 		err := s.write(g)
+		nothing := errors.Is(err, errNothing)
 		if err == nil {
 			s.metrics.commits.Inc()
 			s.metrics.commitSeconds.Update(time.Since(begun).Seconds())
-			if attempt > 0 {
+		}
+		if err == nil || nothing {
+			if attempt > 0 { // also with nothing left to write: nobody may append before this, so nothing would ever come
 				s.disk(false)
 				s.events.commitRecovered(attempt, s.active.path)
 			}
-			return nil
-		}
-		if errors.Is(err, errNothing) {
 			return nil
 		}
 		s.metrics.commitErrors.Inc()

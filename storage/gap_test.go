@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/runnel-log/runnel/record"
 )
@@ -111,4 +112,53 @@ func TestACheckpointOfUnknownOutcomeIsMadeAnew(t *testing.T) {
 	if err := wantOneTruth(s, false); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestADiskThatResumesWithNothingToWriteIsNotForgotten has a rotation fail that no
+// record waits for: while streams push back none will come, and once it
+// succeeds there is nothing to commit.
+func TestADiskThatResumesWithNothingToWriteIsNotForgotten(t *testing.T) {
+	s := openStore(t, Options{Policy: func(string) Policy { return Policy{OnFull: PushBack} }})
+	put(t, s, "a", numbered(0, 10, 10))
+	var blockers []string
+	for generation := range uint32(2) {
+		path := segmentName(s.dir.segments(), s.sequence, generation) + temporary
+		if err := os.MkdirAll(filepath.Join(path, "in the way"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		blockers = append(blockers, path)
+	}
+	s.rotate.Store(true)
+	s.touched()
+	until := func(want error) {
+		t.Helper()
+		for deadline := time.After(10 * time.Second); ; {
+			r, err := s.Append(t.Context(), Unit{})
+			if err == nil {
+				err = r.Wait(t.Context())
+			}
+			if s.mu.RLock(); err == nil && s.hard {
+				err = ErrFull
+			}
+			s.mu.RUnlock()
+			if errors.Is(err, want) {
+				return
+			}
+			select {
+			case <-deadline:
+				t.Fatalf("got %v, want %v", err, want)
+			case <-time.After(5 * time.Millisecond):
+			}
+		}
+	}
+	until(ErrFull)
+	for _, path := range blockers {
+		if err := os.RemoveAll(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(nil)
+	put(t, s, "a", numbered(10, 10, 10))
+	_, numbers := numbersFrom(t, s, "a", 1)
+	wantRun(t, numbers, 0, 20)
 }
