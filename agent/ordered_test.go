@@ -76,7 +76,7 @@ func checkCounts(t *testing.T, each func(func(offset uint64, v record.View))) (c
 // carries the next number.
 func TestKilledCountEqualsWhatIsStored(t *testing.T) {
 	dir := countDirectory(t, countConfig)
-	kills := 20
+	kills := 10
 	if soak {
 		kills = 100
 	}
@@ -104,7 +104,7 @@ func TestKilledCountEqualsWhatIsStored(t *testing.T) {
 // TestSwapsUnderLoadLoseNothing replaces a module a thousand times while
 // records pass it: none is lost, none comes twice, and its count goes on.
 func TestSwapsUnderLoadLoseNothing(t *testing.T) {
-	swaps := 200
+	swaps := 60
 	if soak {
 		swaps = 1000
 	}
