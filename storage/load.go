@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
 )
 
 // load reads what is in the directory: identity, checkpoint, segments and the
@@ -146,7 +147,7 @@ func (s *Store) openSegments(names []string) (lost bool, err error) {
 			continue
 		}
 		g, err := openSegment(path, s.options.SegmentSize, !newest || s.look)
-		if errors.Is(err, errDamaged) {
+		if errors.Is(err, errDamaged) || errors.Is(err, berrors.ErrTimeout) { // somebody has it open beside us: its pages can be read all the same
 			if g = s.salvageFile(path, err); g == nil {
 				lost = true
 				continue
