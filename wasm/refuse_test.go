@@ -92,8 +92,14 @@ func TestRefusedModules(t *testing.T) {
 	f(assembly{init: []byte{0}}.bytes(), ": runnel_init: guest trapped: unreachable")
 	f(assembly{alloc: []byte{0}}.bytes(), ": runnel_alloc: guest trapped: unreachable")
 	f(assembly{alloc: i32(-1)}.bytes(), ": runnel_alloc gave address 4294967295, beyond the guest's memory of 2097152 bytes")
-	f(assembly{init: []byte{opLoop, voidBlock, opBr, 0, opEnd, opI32Const, 0}}.bytes(), ": runnel_init: not done after 1s worth of fuel")
 	f(assembly{extra: []function{{typeVoid, []byte{0}}}, also: map[string]uint32{"_initialize": 4}}.bytes(), ": _initialize: guest trapped: unreachable")
+
+	// A second's worth of fuel, or a second of CPU time: the machine decides which is used up first.
+	endless := assembly{init: []byte{opLoop, voidBlock, opBr, 0, opEnd, opI32Const, 0}}.bytes()
+	got := refusal(t, Options{Code: endless, Memory: 4 << 20})
+	if late := "built-in module: runnel_init: not done after 1s "; got != late+"worth of fuel" && got != late+"of CPU time" {
+		t.Errorf("\ngot  %s\nwant %sworth of fuel, or of CPU time", got, late)
+	}
 }
 
 func TestRefusedFiles(t *testing.T) {
