@@ -27,8 +27,7 @@ type host struct{ a *Agent }
 
 func (h host) Reload(ctx context.Context) error { return h.a.Reload(ctx) }
 
-// Ready reports whether the agent runs; the store's own failures show in what
-// it can append.
+// Ready returns nil while the agent runs and its store takes records.
 func (h host) Ready() error {
 	h.a.mu.Lock()
 	defer h.a.mu.Unlock()
@@ -38,7 +37,7 @@ func (h host) Ready() error {
 	case h.a.stopping:
 		return errors.New("stopping")
 	}
-	return nil
+	return h.a.store.Trouble()
 }
 
 func (h host) Config() []byte {

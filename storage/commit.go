@@ -98,7 +98,9 @@ func (s *Store) commit(g *group) {
 func (s *Store) persist(g *group) error {
 	for attempt := 0; ; attempt++ {
 		begun := time.Now()
+		s.writing.Store(begun.UnixNano())
 		err := s.write(g)
+		s.writing.Store(0)
 		nothing := errors.Is(err, errNothing)
 		if err == nil {
 			s.metrics.commits.Inc()
@@ -106,7 +108,7 @@ func (s *Store) persist(g *group) error {
 		}
 		if err == nil || nothing {
 			if attempt > 0 { // also with nothing left to write: nobody may append before this, so nothing would ever come
-				s.disk(false)
+				s.disk(nil)
 				s.events.commitRecovered(attempt, s.active.path)
 			}
 			return nil
@@ -123,7 +125,7 @@ func (s *Store) persist(g *group) error {
 		if attempt == 0 && !full {
 			continue
 		}
-		s.disk(true) // also one that is read-only or broken: senders are told, or dropped, as on_full says
+		s.disk(err) // also one that is read-only or broken: senders are told, or dropped, as on_full says
 		if s.closing.Load() {
 			return fmt.Errorf("%w: %w", ErrClosed, err)
 		}
@@ -148,8 +150,12 @@ func (s *Store) untouched(err error) bool {
 	return errors.As(err, &path)
 }
 
-// disk notes whether the disk takes data.
-func (s *Store) disk(refuses bool) {
+// disk notes why the disk takes no data; nil if it does.
+func (s *Store) disk(refusal error) {
+	refuses := refusal != nil
+	s.mu.Lock()
+	s.refusal = causeOf(refusal)
+	s.mu.Unlock()
 	s.intake.mu.Lock()
 	was := s.intake.hard
 	s.intake.hard = refuses

@@ -79,6 +79,12 @@ func (s *Store) publishGauges() {
 		}
 		return float64(sum)
 	})
+	s.metrics.gauge("runnel_store_refusing", func() float64 {
+		if s.Trouble() != nil {
+			return 1
+		}
+		return 0
+	})
 	s.metrics.gauge("runnel_store_staged_bytes", func() float64 { return float64(s.intake.staged()) })
 }
 

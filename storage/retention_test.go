@@ -147,11 +147,11 @@ func TestWhatASenderIsToldToBeSafeIsNeverDropped(t *testing.T) {
 	if got := info(t, s, "a"); !errors.Is(err, ErrFull) || got.Dropped != 0 || got.Records != stored {
 		t.Fatalf("%v, %+v; want ErrFull, and %d records of which none was dropped", err, got, stored)
 	}
-	s.disk(true)
+	s.disk(errors.New("no"))
 	if _, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"b", numbered(0, 1, 100)}}, Acks: true}); !errors.Is(err, ErrFull) {
 		t.Errorf("on a disk that takes nothing: got %v, want ErrFull", err)
 	}
-	s.disk(false)
+	s.disk(nil)
 	put(t, s, "b", numbered(0, 1, 100))
 }
 

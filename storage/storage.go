@@ -52,6 +52,7 @@ type Store struct {
 	limit        int64             // bytes the segments may use
 	full         bool              // over limit, and nothing may be taken
 	hard         bool              // the disk refuses
+	refusal      error             // what it says then
 	changed      chan struct{}     // closed and replaced at each commit
 
 	active  *segment // the committer's own; replaced under mu
@@ -64,6 +65,7 @@ type Store struct {
 
 	rotate      atomic.Bool  // end the active segment before its time
 	dirtySince  atomic.Int64 // since when state waits for a commit; 0: none does
+	writing     atomic.Int64 // since when a commit waits for the disk; 0: none does
 	checkpoint  *file
 	unsure      bool          // what became of the last checkpoint; guarded by maintenance
 	look        bool          // nothing is written: the store is only looked at

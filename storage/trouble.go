@@ -1,0 +1,44 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+)
+
+// slowCommit is how long a commit may take before the store counts as not
+// answering.
+const slowCommit = 10 * time.Second
+
+// Trouble returns why the store takes nothing at the moment, without naming
+// files; nil if it does. It is for whoever asks whether this agent is fit to be
+// sent to: Append says by itself what becomes of records.
+func (s *Store) Trouble() error {
+	s.mu.RLock()
+	refusal, full := s.refusal, s.full
+	s.mu.RUnlock()
+	switch at := s.writing.Load(); {
+	case refusal != nil:
+		return fmt.Errorf("the disk takes nothing: %w", refusal)
+	case full:
+		return errors.New("the store is full, and no stream may give way (agent.max_size, or 90 % of the disk)")
+	case at != 0 && time.Since(time.Unix(0, at)) > slowCommit:
+		return fmt.Errorf("the disk has not answered for %s", time.Since(time.Unix(0, at)).Round(time.Second))
+	}
+	return nil
+}
+
+// causeOf is what the system said, without the file that it said it of.
+func causeOf(err error) error {
+	var errno syscall.Errno
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &errno):
+		return errno
+	case isFull(err):
+		return syscall.ENOSPC
+	}
+	return err
+}
