@@ -24,8 +24,20 @@ func (h host) Audit() query.Audit {
 		}
 	}
 	h.auditInputs(&audit)
+	audit.Gaps = auditGaps(h.a.store.Gaps())
 	return audit
 }
+
+// auditGaps is what damage took, range by range.
+func auditGaps(gaps []storage.Gap) (all []query.GapAudit) {
+	for _, g := range gaps {
+		all = append(all, query.GapAudit{Stream: g.Stream, From: g.From, To: g.To - 1, Records: g.To - g.From, Reason: damageReason, Found: g.Found.UTC()})
+	}
+	return all
+}
+
+// damageReason is the one reason there is for a gap.
+const damageReason = "damage"
 
 // auditInputs says what pipelines have of each input, and what is known to be lost
 // in front of it.

@@ -112,6 +112,16 @@ func TestLossesToDamageAreNamed(t *testing.T) {
 	if s := streamOf(t, audit, "app"); s.Pipelines != 51 || s.Lost+s.Damaged+s.Retention != 50 || s.Here != 1 {
 		t.Errorf("%+v", s)
 	}
+	in := uint64(0) // gaps
+	for _, g := range audit.Gaps {
+		in += g.Records
+		if g.Stream != "app" || g.Reason != "damage" || g.To-g.From+1 != g.Records || g.Found.IsZero() {
+			t.Errorf("%+v", g)
+		}
+	}
+	if s := streamOf(t, audit, "app"); s.Damaged != in {
+		t.Errorf("%d records are in gaps, and the ledger has %d as damaged", in, s.Damaged)
+	}
 }
 
 // TestCursorsGoWithTheirForwarder: one that the configuration has no more pins nothing,

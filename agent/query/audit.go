@@ -18,6 +18,7 @@ type Audit struct {
 	Modules     []ModuleAudit    `json:"modules"`
 	Streams     []StreamAudit    `json:"streams"`
 	Forwarders  []ForwarderAudit `json:"forwarders"`
+	Gaps        []GapAudit       `json:"gaps"`
 	Unexplained uint64           `json:"unexplained"`
 }
 
@@ -97,6 +98,17 @@ type ForwarderAudit struct {
 	Unexplained int64  `json:"unexplained"`
 }
 
+// GapAudit is a range of offsets whose records were stored and cannot be read any more.
+// They are among the damaged of their stream.
+type GapAudit struct {
+	Stream  string    `json:"stream"`
+	From    uint64    `json:"from"`
+	To      uint64    `json:"to"` // the last
+	Records uint64    `json:"records"`
+	Reason  string    `json:"reason"` // damage
+	Found   time.Time `json:"found"`
+}
+
 // Sum adds up what is unexplained.
 func (a *Audit) Sum() {
 	a.Unexplained = 0
@@ -124,6 +136,6 @@ func (s *Server) audit(_ context.Context, c *fasthttp.RequestCtx) {
 		a.Agent = s.o.Agent
 	}
 	a.Inputs, a.Pipelines, a.Modules = list(a.Inputs), list(a.Pipelines), list(a.Modules)
-	a.Streams, a.Forwarders = list(a.Streams), list(a.Forwarders)
+	a.Streams, a.Forwarders, a.Gaps = list(a.Streams), list(a.Forwarders), list(a.Gaps)
 	answer(c, a)
 }

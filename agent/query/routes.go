@@ -204,6 +204,8 @@ func (s *Server) ready(_ context.Context, c *fasthttp.RequestCtx) {
 func (s *Server) metrics(_ context.Context, c *fasthttp.RequestCtx) {
 	c.SetContentType("text/plain; version=0.0.4; charset=utf-8")
 	s.o.Metrics.WritePrometheus(c)
+	audit := s.o.Host.Audit()
+	writeLosses(c, &audit)
 	metrics.WriteProcessMetrics(c)
 }
 

@@ -49,6 +49,9 @@ func printAudit(w io.Writer, a *query.Audit) error {
 			return err
 		}
 	}
+	if err := printLosses(w, a); err != nil {
+		return err
+	}
 	_, err := fmt.Fprintf(w, "\nunexplained: %d\n", a.Unexplained)
 	return err
 }
