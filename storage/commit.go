@@ -143,6 +143,11 @@ func isFull(err error) bool {
 		strings.Contains(err.Error(), syscall.ENOSPC.Error()) || strings.Contains(err.Error(), syscall.EDQUOT.Error())
 }
 
+// isStarved reports whether the process, or the system, is out of file descriptors.
+func isStarved(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
+}
+
 // untouched reports whether a failed commit surely left the segment as it was:
 // a page could not be written, so no meta page names the pages that were.
 func (s *Store) untouched(err error) bool {
@@ -366,8 +371,8 @@ func (s *Store) readySegment() error {
 	}
 	g, err := createSegment(s.dir.segments(), s.sequence, generation, s.options.SegmentSize)
 	if err != nil {
-		if !s.suspect && isFull(err) {
-			return nil // the old one may still have room inside
+		if !s.suspect && (isFull(err) || isStarved(err)) {
+			return nil // the old one may still have room inside, or can grow
 		}
 		return fmt.Errorf("create segment: %w", err)
 	}
