@@ -5,7 +5,6 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -363,23 +362,13 @@ func (w *account) audit(store *storage.Store, stream string) {
 // deadOf returns the offsets whose records are in the dead letters of stream.
 func deadOf(t *testing.T, store *storage.Store, stream string) map[uint64]bool {
 	t.Helper()
-	dead, b := map[uint64]bool{}, record.NewBatch()
-	defer b.Release()
-	for at := uint64(1); ; {
-		first, err := store.Read(stream+deadSuffix, at, b)
-		if errors.Is(err, io.EOF) {
-			return dead
+	dead := map[uint64]bool{}
+	messages(t, store, stream+deadSuffix, func(_ uint64, v record.View) {
+		offset := v.Origin().Sequence
+		if dead[offset] {
+			t.Errorf("offset %d of %s is in the dead letters twice", offset, stream)
 		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		for i := range b.Len() {
-			offset := b.At(i).Origin().Sequence
-			if dead[offset] {
-				t.Errorf("offset %d of %s is in the dead letters twice", offset, stream)
-			}
-			dead[offset] = true
-		}
-		at = first + uint64(b.Len())
-	}
+		dead[offset] = true
+	})
+	return dead
 }
