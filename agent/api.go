@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/runnel-log/runnel/internal/plainfile"
 	"github.com/runnel-log/runnel/record"
 	"github.com/runnel-log/runnel/storage"
 
@@ -61,6 +62,9 @@ func apiURL(c *Config, l net.Listener) string {
 // tokenFile is where the first start writes a random token, in the data directory.
 const tokenFile = "token"
 
+// maxToken is more than any token has.
+const maxToken = 64 << 10
+
 // loadToken returns the configured token, or the one in the data directory,
 // made if it is not there.
 func loadToken(c *Config) (string, error) {
@@ -68,7 +72,7 @@ func loadToken(c *Config) (string, error) {
 		return c.API.Token.Read()
 	}
 	path := filepath.Join(c.DataDir, tokenFile)
-	b, err := os.ReadFile(path)
+	b, err := plainfile.Read(path, maxToken)
 	if err == nil {
 		if info, err := os.Lstat(path); err != nil || !info.Mode().IsRegular() || info.Mode().Perm()&0o137 != 0 {
 			return "", fmt.Errorf("token in %s is no file that only its owner may change and its group may read; chmod 0600 it, or delete it to have one made", path)
@@ -79,7 +83,7 @@ func loadToken(c *Config) (string, error) {
 		return "", fmt.Errorf("token in %s is empty; delete the file to have one made", path)
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
-		return "", err
+		return "", fmt.Errorf("token in %s: %w", path, err)
 	}
 	token := make([]byte, 32)
 	rand.Read(token) //nolint:errcheck // never fails

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -116,6 +117,9 @@ func configDir(t *testing.T) string {
 		write(name, 0o644, string(code))
 	}
 	write("state.wasm", 0o644, string(mustRead(t, "../guest-sdk/c/dist/conformance.wasm"))) // wants all there is
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	write("hosts.csv", 0o644, "name,site\nvm,lab\n")
 	write("token", 0o600, "canary-token\n")
 	write("loose", 0o666, "canary-loose\n")

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/internal/plainfile"
 	"github.com/runnel-log/runnel/wasm"
 )
 
@@ -137,20 +138,13 @@ func (l *loader) tables(m *ModuleConfig, section *config.Node) {
 		}
 		at := n.At(&l.problems)
 		t := TableConfig{Name: name, File: at.File(s.File), Key: s.Key}
-		if _, err := os.Stat(t.File); err != nil {
-			at.Key("file").Problemf("%s cannot be read: %v; write where the table is", absolute(t.File), short(err))
+		if f, err := plainfile.Open(t.File); err != nil {
+			at.Key("file").Problemf("%s cannot be read: %v; write where the table is", absolute(t.File), err)
+		} else {
+			f.Close()
 		}
 		m.Tables = append(m.Tables, t)
 	})
-}
-
-// short leaves out of an error of a file what names the file again.
-func short(err error) error {
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return path.Err
-	}
-	return err
 }
 
 // maxModule is more than any module that wasm would load.
@@ -173,9 +167,9 @@ func (l *loader) moduleFile(at *config.At, path string) []byte {
 		at.Problemf("%s has %s; a module has at most %s", absolute(path), config.Bytes(info.Size()), config.Bytes(maxModule))
 		return nil
 	}
-	code, err := os.ReadFile(path)
+	code, err := plainfile.Read(path, maxModule)
 	if err != nil {
-		at.Problemf("%v", err)
+		at.Problemf("%s: %v", absolute(path), err)
 	}
 	return code
 }
@@ -225,7 +219,7 @@ func (m *ModuleConfig) digest() string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n", m.section)
 	for _, path := range m.files() {
-		content, _ := os.ReadFile(path) //nolint:errcheck // said by whoever loads it
+		content, _ := plainfile.Read(path, maxModule) //nolint:errcheck // said by whoever loads it
 		sum := sha256.Sum256(content)
 		h.Write(sum[:])
 	}

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"runtime"
 	"runtime/debug"
 	"sync"
@@ -193,7 +192,7 @@ func source(o *Options) ([]byte, error) {
 	if o.File == "" {
 		return nil, errors.New("no module file is named; write file: PATH")
 	}
-	f, err := os.Open(o.File)
+	f, err := openRegular(o.File)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%s does not exist; build it, or name the file the compiler made", o.File)
 	}

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/rs/zerolog"
@@ -113,6 +114,16 @@ func TestRefusedFiles(t *testing.T) {
 	}
 	if got := refusal(t, Options{File: dir}); !strings.HasPrefix(got, "read module: ") {
 		t.Errorf("got %s", got)
+	}
+	pipe := filepath.Join(dir, "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := refusal(t, Options{File: pipe}), "read module: "+pipe+" is not a regular file"; got != want {
+		t.Errorf("got %s want %s", got, want)
+	}
+	if _, err := LoadTable(pipe, ""); err == nil || err.Error() != "read table: "+pipe+" is not a regular file" {
+		t.Errorf("table: got %v", err)
 	}
 	big := filepath.Join(dir, "big.wasm")
 	if err := os.WriteFile(big, make([]byte, maxFile+1), 0o600); err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // maxTableBytes bounds the file of a table, and what its rows are kept in.
@@ -36,13 +37,27 @@ func (t *Table) row(key []byte) ([]byte, bool) {
 	return t.rows[r.at : r.at+r.n : r.at+r.n], ok
 }
 
+// openRegular opens a regular file. Of a pipe or a device it does not wait for
+// the end, which may never come.
+func openRegular(file string) (*os.File, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, fmt.Errorf("%s is not a regular file", file)
+	}
+	return f, nil
+}
+
 // LoadTable reads a table from a file of at most 64 MiB: CSV with a header line,
 // all of whose values are strings, or, if it begins with [ or {, a JSON array of
 // objects or object of objects. key names the column that rows are found by;
 // empty: the first column of CSV, the object's own keys of JSON. An error names
 // the file and line.
 func LoadTable(file, key string) (*Table, error) {
-	f, err := os.Open(file)
+	f, err := openRegular(file)
 	if err != nil {
 		return nil, fmt.Errorf("read table: %w", err)
 	}

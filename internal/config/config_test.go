@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -314,6 +315,8 @@ func TestExcerptsHideSecrets(t *testing.T) {
 		"x: {api_key: canary",
 		"Authorization: \"canary canary\"\n - x",
 		"wrod: https://me:canary@host/",
+		"wrod: https://host/path?token=canary",
+		"{wrod: 'http://host?canary', x: y}",
 		"headers: {A: {fil: canary}}",
 		"headers: {A: ok, B: [canary]}",
 	} {
@@ -345,6 +348,10 @@ func TestFilesThatCannotBeRead(t *testing.T) {
 		}
 	}
 	f("gone", "cannot be opened: no such file or directory")
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f("pipe", "cannot be opened: it is a pipe, not a regular file")
 	f(".", "is a folder")
 	write("group", 0o620, 0)
 	if os.Getegid() == os.Geteuid() { // a group of the user's own

@@ -123,6 +123,9 @@ var secretKeys = regexp.MustCompile(`(?i)(?:token|passw(?:or)?d|passphrase|secre
 // userinfo finds the password in a URL.
 var userinfo = regexp.MustCompile(`://[^\s/@:]*:([^\s@/]+)@`)
 
+// queries finds the query of a URL of the web, where receivers want their tokens.
+var queries = regexp.MustCompile(`https?://[^\s"'?]*\?([^\s"']+)`)
+
 // hiddenIn returns the columns of line n that must not be shown, as pairs from
 // and to (exclusive) from 0, in order.
 func (d *document) hiddenIn(n int, line string) [][2]int {
@@ -138,7 +141,7 @@ func (d *document) hiddenIn(n int, line string) [][2]int {
 		}
 		spans = append(spans, [2]int{p.col - 1, to})
 	}
-	for _, re := range []*regexp.Regexp{secretKeys, userinfo} {
+	for _, re := range []*regexp.Regexp{secretKeys, userinfo, queries} {
 		for _, m := range re.FindAllStringSubmatchIndex(line, -1) {
 			from := utf8.RuneCountInString(line[:m[2]])
 			spans = append(spans, [2]int{from, from + utf8.RuneCountInString(line[m[2]:m[3]])})

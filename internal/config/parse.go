@@ -16,6 +16,8 @@ import (
 	"github.com/goccy/go-yaml/lexer"
 	"github.com/goccy/go-yaml/parser"
 	"github.com/goccy/go-yaml/token"
+
+	"github.com/runnel-log/runnel/internal/plainfile"
 )
 
 // What a config file may be at most. They stop a hostile or mistaken file from
@@ -35,12 +37,11 @@ func ParseFile(path string) (*Node, Problems) {
 	whole := func(format string, args ...any) (*Node, Problems) {
 		return nil, Problems{{File: path, Text: fmt.Sprintf(format, args...)}}
 	}
-	f, err := os.Open(path)
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		return whole("is a folder; name the file in it")
+	}
+	f, err := plainfile.Open(path)
 	if err != nil {
-		var pe *os.PathError
-		if errors.As(err, &pe) {
-			err = pe.Err
-		}
 		return whole("cannot be opened: %v", err)
 	}
 	defer f.Close()
@@ -48,9 +49,7 @@ func ParseFile(path string) (*Node, Problems) {
 	switch {
 	case err != nil:
 		return whole("cannot be read: %v", err)
-	case info.IsDir():
-		return whole("is a folder; name the file in it")
-	case info.Mode().IsRegular() && othersMayWrite(info):
+	case othersMayWrite(info):
 		return whole("mode %#o lets others change it; chmod go-w %s", info.Mode().Perm(), path)
 	}
 	src, err := io.ReadAll(io.LimitReader(f, maxFile+1))

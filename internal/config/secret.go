@@ -2,11 +2,12 @@ package config
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"os"
 	"strings"
+
+	"github.com/runnel-log/runnel/internal/plainfile"
 )
 
 // Secret is a value that is read from a file or the environment, and that
@@ -41,17 +42,9 @@ func (s Secret) Read() (string, error) {
 		}
 		return s.trimmed(value)
 	case s.File != "":
-		f, err := os.Open(s.File)
+		value, err := plainfile.Read(s.File, maxSecret)
 		if err != nil {
-			return "", fmt.Errorf("secret file %s: %w", s.File, plainError(err))
-		}
-		defer f.Close()
-		value, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
-		if err != nil {
-			return "", fmt.Errorf("secret file %s: %w", s.File, plainError(err))
-		}
-		if len(value) > maxSecret {
-			return "", fmt.Errorf("secret file %s is larger than %d bytes", s.File, maxSecret)
+			return "", fmt.Errorf("secret file %s: %w", s.File, err)
 		}
 		return s.trimmed(string(value))
 	}
@@ -71,15 +64,6 @@ func (s Secret) place() string {
 		return "the environment variable " + s.Env
 	}
 	return "secret file " + s.File
-}
-
-// plainError drops the path that our own text has already.
-func plainError(err error) error {
-	var pe *os.PathError
-	if errors.As(err, &pe) {
-		return pe.Err
-	}
-	return err
 }
 
 // String returns ***.

@@ -11,11 +11,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
 	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/internal/plainfile"
 )
 
 // Server is the tls section of whatever listens.
@@ -157,13 +157,15 @@ func explainKey(cert, key string, keyPEM []byte, err error) error {
 
 // readFile names the file once in its error, and the reason.
 func readFile(name string) ([]byte, error) {
-	b, err := os.ReadFile(name)
-	var path *os.PathError
-	if errors.As(err, &path) {
-		return nil, fmt.Errorf("%s: %w", name, path.Err)
+	b, err := plainfile.Read(name, maxPEM)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
 	}
-	return b, err
+	return b, nil
 }
+
+// maxPEM is more than a bundle of every authority there is.
+const maxPEM = 8 << 20
 
 // certificates parses every certificate of a PEM file; there is at least one.
 func certificates(file string, text []byte) ([]*x509.Certificate, error) {

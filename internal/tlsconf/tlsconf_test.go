@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -242,7 +243,13 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 			}
 		}
 	}
+	if err := syscall.Mkfifo(in("pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	f("tls: {cert: a.pem, key: a.key}")
+	f("tls: {cert: pipe, key: a.key}", `tls.cert: pipe: it is a pipe, not a regular file`)
+	f("tls: {cert: a.pem, key: pipe}", `tls.key: pipe: it is a pipe, not a regular file`)
+	f("tls: {cert: a.pem, key: a.key, client_ca: /dev/zero}", `tls.client_ca: /dev/zero: it is a device, not a regular file`)
 	f("tls: {cert: a.pem, key: b.key}", `tls.key: b.key is not the key of a.pem`)
 	f("tls: {cert: missing.pem, key: a.key}", `tls.cert: missing.pem: no such file or directory`)
 	f("tls: {cert: a.pem, key: missing.key}", `tls.key: missing.key: no such file or directory`)
