@@ -51,7 +51,7 @@ func redirectHint(answer *http.Response) string {
 	if to == "" {
 		return ""
 	}
-	return cut(fmt.Sprintf(" (redirects are not followed; url: would have to be %q)", to), 256)
+	return cut(fmt.Sprintf(" (redirects are not followed; url: would have to be %q)", address(to)), 256)
 }
 
 // excerpt returns the status and the beginning of the body.

@@ -16,7 +16,7 @@ import (
 
 // Options is the forwarder's part of the config.
 type Options struct {
-	URL          string                   `yaml:"url" required:"true"`
+	URL          address                  `yaml:"url" required:"true"`
 	Method       string                   `yaml:"method" oneof:"POST PUT PATCH"`
 	Headers      map[string]config.Secret `yaml:"headers" literal:"true"`
 	Body         string                   `yaml:"body" oneof:"ndjson json single"`
@@ -25,6 +25,30 @@ type Options struct {
 	Timeout      config.Duration          `yaml:"timeout"`
 	AllowPrivate bool                     `yaml:"allow_private"`
 	TLS          tlsconf.Client           `yaml:"tls"`
+}
+
+// address is the URL. It prints without what may be secret of it: receivers are
+// told apart, and let in, by what stands in its query.
+type address string
+
+// MarshalText returns the URL as the effective configuration shows it.
+func (a address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// String returns the URL with *** for its query and for a name and password.
+func (a address) String() string {
+	shown, _, query := strings.Cut(string(a), "?")
+	scheme, rest, found := strings.Cut(shown, "://")
+	host, path, _ := strings.Cut(rest, "/")
+	if at := strings.LastIndexByte(host, '@'); found && at >= 0 {
+		shown = scheme + "://***" + host[at:]
+		if path != "" {
+			shown += "/" + path
+		}
+	}
+	if query {
+		shown += "?***"
+	}
+	return shown
 }
 
 // Batch is how records are grouped into requests.
@@ -75,7 +99,7 @@ func (o *Options) Check(at *config.At) {
 // checkURL says what is wrong with the URL, without repeating its path or
 // query, which may be secret.
 func (o *Options) checkURL() error {
-	u, err := url.Parse(o.URL)
+	u, err := url.Parse(string(o.URL))
 	if err != nil {
 		return fmt.Errorf("is no URL: %w", plain(err))
 	}

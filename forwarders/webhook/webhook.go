@@ -107,7 +107,7 @@ func (f *Forwarder) send(ctx context.Context, body []byte, key string) error {
 	defer cancel()
 	lent := &lease{p: body}
 	defer lent.end()
-	request, err := http.NewRequestWithContext(ctx, f.options.Method, f.options.URL, lent.body())
+	request, err := http.NewRequestWithContext(ctx, f.options.Method, string(f.options.URL), lent.body())
 	if err != nil {
 		return plain(err)
 	}

@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -18,7 +19,7 @@ import (
 
 func options(url string, change func(o *Options)) *Options {
 	o := defaults()
-	o.URL = url
+	o.URL = address(url)
 	if change != nil {
 		change(o)
 	}
@@ -243,6 +244,38 @@ func TestErrorsDoNotTellTheURL(t *testing.T) {
 	err := send(t, f)
 	if err == nil || strings.Contains(err.Error(), "T0KEN") || strings.Contains(err.Error(), "S3CRET") {
 		t.Errorf("error %v, want one without path and query", err)
+	}
+}
+
+// What receivers let a sender in by is not for whoever may see the configuration.
+func TestConfigDoesNotTellTheQuery(t *testing.T) {
+	f := func(url, want string) {
+		t.Helper()
+		o := defaults()
+		o.URL = address(url)
+		var b strings.Builder
+		if err := config.Format(&b, 0, o); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.String(); !strings.Contains(got, "url: "+want+"\n") || strings.Contains(got+fmt.Sprint(o.URL), "S3CRET") {
+			t.Errorf("%s: got %s, want %s", url, got, want)
+		}
+	}
+	f("https://example.org/hook", "https://example.org/hook")
+	f("https://example.org/hook?key=S3CRET", "'https://example.org/hook?***'")
+	f("https://example.org?S3CRET", "'https://example.org?***'")
+	f("https://me:S3CRET@example.org:444/hook/@x?a=S3CRET?", "'https://***@example.org:444/hook/@x?***'")
+	f("https://example.org/?", "'https://example.org/?***'")
+}
+
+// A receiver that moves is told apart without the token that it passes on.
+func TestRedirectDoesNotTellTheQuery(t *testing.T) {
+	err := send(t, answering(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Location", "https://example.org/other?key=S3CRET")
+		w.WriteHeader(http.StatusPermanentRedirect)
+	}, nil))
+	if err == nil || !strings.Contains(err.Error(), "https://example.org/other?***") || strings.Contains(err.Error(), "S3CRET") {
+		t.Errorf("error %v, want one that names the place without its query", err)
 	}
 }
 
