@@ -3,7 +3,6 @@ package expression
 import (
 	"fmt"
 	"reflect"
-	"regexp"
 	"strings"
 	"time"
 
@@ -192,14 +191,23 @@ func (a *assembler) binary(n *ast.BinaryNode) ast.Node {
 	case "in":
 		return two(member)
 	case "matches":
-		pattern := n.Right.(*ast.StringNode).Value
-		re := regexp.MustCompile(pattern)
-		return a.call(n, "matches:"+pattern, func(args ...any) (any, error) {
-			if s, ok := args[0].(string); ok {
-				return re.MatchString(s), nil
+		source := n.Right.(*ast.StringNode).Value
+		p, err := newPattern(source)
+		if err != nil {
+			panic(err) // the checker has taken it
+		}
+		return a.bare(n, "$matches:"+source, func(args ...any) (any, error) {
+			s := &args[1].(*Evaluator).scope
+			text, ok := args[0].(string)
+			matched := p.matchesText(s, text)
+			switch {
+			case s.patterns < 0:
+				return nil, errPatterns
+			case !ok:
+				return nil, nil
 			}
-			return nil, nil
-		}, left)
+			return matched, nil
+		}, left, a.record())
 	case "contains", "startsWith", "endsWith":
 		return two(func(x, y any) any { return textTest(op, x, y) })
 	}

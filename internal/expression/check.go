@@ -2,7 +2,6 @@ package expression
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -237,9 +236,8 @@ func (c *checker) textOperator(n *ast.BinaryNode, l, r kind) kind {
 		if !ok {
 			return c.fail(n.Right, `matches wants its pattern written out: matches "^GET /"`)
 		}
-		if _, err := regexp.Compile(pattern.Value); err != nil {
-			return c.fail(n.Right, "the pattern is wrong: %s; Go's regular expressions have no look-around and no back-references",
-				strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		if _, err := newPattern(pattern.Value); err != nil {
+			return c.fail(n.Right, "%v", err)
 		}
 	}
 	return boolean

@@ -71,6 +71,7 @@ type Evaluator struct {
 type scope struct {
 	stream      string
 	streamBytes []byte
+	patterns    int // what this evaluation's patterns may still cost; below 0: it came to nothing
 }
 
 // enter makes c the scope.
@@ -84,7 +85,9 @@ func (s *scope) enter(c Context) *scope {
 // Match reports whether the condition is true of the record. v is borrowed for the call.
 func (e *Evaluator) Match(v record.View, c Context) bool {
 	if e.program.match != nil {
-		return e.program.match(v, e.scope.enter(c))
+		s := e.scope.enter(c)
+		s.begin(v)
+		return e.program.match(v, s) && s.patterns >= 0
 	}
 	return truth(e.run(v, c))
 }
@@ -103,7 +106,7 @@ func (e *Evaluator) Set(v record.View, c Context, attrs *record.Attrs, key strin
 // run evaluates on the VM. What the VM cannot do to the values it meets is nil.
 func (e *Evaluator) run(v record.View, c Context) any {
 	e.view, e.work = v, 0
-	e.scope.enter(c)
+	e.scope.enter(c).begin(v)
 	out, err := e.machine.Run(e.program.steps, e.env)
 	e.view = nil
 	if err != nil {

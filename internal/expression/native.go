@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"math"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -165,7 +164,11 @@ func nativeText(n *ast.BinaryNode) (condition, bool) {
 		"endsWith":   func(b []byte) bool { return bytes.HasSuffix(b, part) },
 	}[n.Operator]
 	if n.Operator == "matches" {
-		test = regexp.MustCompile(word.Value).Match
+		p, err := newPattern(word.Value)
+		return func(v record.View, s *scope) bool {
+			got := get(v, s)
+			return got.kind == isText && p.matches(s, got.bytes)
+		}, err == nil
 	}
 	return func(v record.View, s *scope) bool {
 		got := get(v, s)
