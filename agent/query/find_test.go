@@ -2,6 +2,7 @@ package query
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"github.com/runnel-log/runnel/internal/expression"
 	"github.com/runnel-log/runnel/record"
 )
 
@@ -365,6 +367,60 @@ func TestALongQueryStopsAndGoesOn(t *testing.T) {
 	}
 	if pages < 10 {
 		t.Errorf("got %d pages, want the bound of 300 bytes to make many", pages)
+	}
+}
+
+// impatient ends after it was asked so many times whether it has ended.
+type impatient struct {
+	context.Context
+	left int
+}
+
+func (c *impatient) Err() error {
+	if c.left--; c.left < 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// TestASlowFilterStopsBetweenTwoRecords: the bound on a query's time holds
+// inside a block too, and what is left is exactly what was not looked at.
+func TestASlowFilterStopsBetweenTwoRecords(t *testing.T) {
+	m := newMemory()
+	var block []record.Record
+	for i := range int64(20) {
+		block = append(block, line(fmt.Sprint("m", i), i))
+	}
+	m.add(t, "app", block...)
+	program, err := expression.Condition(`message matches "m1.?$"`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, desc := range []bool{false, true} {
+		lanes := []lane{{stream: "app", lo: 1, hi: 21}}
+		var found []string
+		pages := 0
+		for ; len(lanes) > 0 && pages < 100; pages++ {
+			want := wanted{from: alwaysFrom, to: alwaysTo, filter: program.Evaluator()}
+			scan := newScanner(m, want, desc, lanes, 100, 1<<20)
+			ctx := &impatient{t.Context(), 3}
+			for {
+				v, _, _, err := scan.next(ctx)
+				if err != nil {
+					break
+				}
+				found = append(found, string(v.Message()))
+			}
+			lanes = scan.rest()
+			scan.close()
+		}
+		all := []string{"m1", "m10", "m11", "m12", "m13", "m14", "m15", "m16", "m17", "m18", "m19"}
+		if desc {
+			slices.Reverse(all)
+		}
+		if !slices.Equal(found, all) || pages < 5 || len(lanes) > 0 {
+			t.Errorf("newest first %v: got %v on %d pages, %v left; want %v on several", desc, found, pages, lanes, all)
+		}
 	}
 }
 

@@ -27,6 +27,7 @@ const (
 	maxQueries     = 16               // queries and histograms at once; more get 429
 	maxTails       = 32               // tails at once; more get 429
 	maxLasts       = 4                // tails at once that send what was stored before them; more wait
+	maxWides       = 2                // tails at once that hold a record of more than 1 MiB; more wait
 	maxConnections = 1024             // open at once, tails not counted
 	maxHeader      = 16 << 10         // bytes of request line and headers; more get 431
 	maxBody        = 8 << 20          // bytes of a request's body; more get 413
@@ -69,6 +70,7 @@ type Server struct {
 	queries chan struct{}  // one token for each query under way; maxQueries of them
 	tails   chan struct{}  // one for each tail; maxTails of them
 	lasts   chan struct{}  // one for each tail that sends what was stored before it
+	wides   chan struct{}  // one for each tail that holds a long record
 	trying  sync.Mutex     // held while a module is tried: one at a time
 	wg      sync.WaitGroup // everything that begin let start
 
@@ -100,6 +102,7 @@ func New(o Options) *Server {
 		queries:     make(chan struct{}, maxQueries),
 		tails:       make(chan struct{}, maxTails),
 		lasts:       make(chan struct{}, maxLasts),
+		wides:       make(chan struct{}, maxWides),
 		connections: make(map[net.Conn]struct{}),
 	}
 	s.routes = s.table()

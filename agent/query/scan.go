@@ -80,12 +80,16 @@ type scanner struct {
 	bytes    int64  // read so far
 	damaged  uint64 // records in blocks that could not be read
 	onDamage func(stream string, h Head, err error)
+	wide     func(ctx context.Context) error // asked before a block of more than wideBlock is read; nil: no matter
+	keep     int                             // bytes of matches kept by all lanes together
 	scratch  *record.Batch
 	hits     []int
 }
 
-// scannerKeep bounds the bytes of matches kept by all lanes together.
-const scannerKeep = 8 << 20
+const (
+	scannerKeep = 8 << 20 // bytes of matches that a question keeps
+	wideBlock   = 1 << 20 // bytes of a block; only a single long record makes one larger
+)
 
 // close gives the scanner's memory back; records it yielded are gone then.
 func (s *scanner) close() {
@@ -122,7 +126,12 @@ func (s *scanner) next(ctx context.Context) (v record.View, stream string, offse
 		if s.budget <= 0 && s.moved || ctx.Err() != nil {
 			return nil, "", 0, errSpent
 		}
-		s.scan(best)
+		if s.wide != nil && best.head.Bytes > wideBlock {
+			if err := s.wide(ctx); err != nil {
+				return nil, "", 0, err
+			}
+		}
+		s.scan(ctx, best)
 	}
 }
 
@@ -248,7 +257,7 @@ func (s *scanner) skip(l *lane, h Head) {
 
 // scan reads the lane's next block and keeps what is wanted of it. It stops
 // early when it has as much as the caller will take; the lane then ends inside the block.
-func (s *scanner) scan(l *lane) {
+func (s *scanner) scan(ctx context.Context, l *lane) {
 	head := l.head
 	at := l.lo
 	if s.desc {
@@ -282,12 +291,13 @@ func (s *scanner) scan(l *lane) {
 		return
 	}
 	from, to := max(l.lo, first), min(l.hi, next)
-	s.collect(l, first, int(from-first), int(to-first), s.want.all(head) && head.First == first && head.Next == next)
+	s.collect(ctx, l, first, int(from-first), int(to-first), s.want.all(head) && head.First == first && head.Next == next)
 }
 
 // collect keeps the wanted records [from, to) of the scratch batch, whose first has the
-// offset first, and moves the lane over those it looked at.
-func (s *scanner) collect(l *lane, first uint64, from, to int, timely bool) {
+// offset first, and moves the lane over those it looked at: at least one, and no
+// more once ctx has ended, for a filter may take its time over each.
+func (s *scanner) collect(ctx context.Context, l *lane, first uint64, from, to int, timely bool) {
 	s.hits = s.hits[:0]
 	if s.want.needle != nil {
 		s.hits = grep(s.scratch, from, to, s.want.needle, s.hits)
@@ -303,8 +313,13 @@ func (s *scanner) collect(l *lane, first uint64, from, to int, timely bool) {
 		l.found = record.NewBatch()
 	}
 	l.found.Reset()
-	keep := scannerKeep / len(s.lanes)
-	for _, i := range s.hits {
+	keep := s.keep / len(s.lanes)
+	for n, i := range s.hits {
+		if n > 0 && s.want.filter != nil && ctx.Err() != nil {
+			s.moved = s.moved || len(l.kept) == 0
+			s.stopAt(l, first+uint64(s.hits[n-1]))
+			return
+		}
 		v := s.scratch.At(i)
 		if t := v.When(); !timely && (t < s.want.from || t >= s.want.to) {
 			continue
@@ -356,6 +371,6 @@ func (s *scanner) rest() []lane {
 // newScanner begins to read lanes, which it takes over.
 func newScanner(source Source, want wanted, desc bool, lanes []lane, room int, budget int64) *scanner {
 	slices.SortFunc(lanes, func(a, b lane) int { return strings.Compare(a.stream, b.stream) })
-	return &scanner{source: source, want: want, desc: desc, lanes: lanes, room: room, budget: budget,
+	return &scanner{source: source, want: want, desc: desc, lanes: lanes, room: room, budget: budget, keep: scannerKeep,
 		scratch: record.NewBatch(), onDamage: func(string, Head, error) {}}
 }

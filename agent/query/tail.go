@@ -20,6 +20,7 @@ import (
 const (
 	maxLast   = 10_000           // stored records that a tail may begin with
 	tailPiece = 64 << 10         // bytes gathered before they are sent
+	tailKeep  = 512 << 10        // bytes of matches kept while they are sent
 	sseBeat   = 15 * time.Second // between two signs of life of a server-sent stream
 )
 
@@ -35,6 +36,7 @@ type tail struct {
 	next    map[string]uint64 // where each stream goes on
 	out     []byte            // chunks not sent yet
 	line    []byte
+	wide    bool // it is one of the few that may hold a long record
 }
 
 // errSlow: the client did not take what it was sent, and is dropped.
@@ -230,8 +232,10 @@ func (t *tail) sendLanes(ctx context.Context, lanes []lane) error {
 		t.next[l.stream] = l.hi
 	}
 	scan := newScanner(t.s.o.Source, t.want, false, lanes, 1, t.s.o.ScanBytes)
+	defer t.narrow() // once the scanner has given its memory back
 	defer scan.close()
-	for {
+	scan.keep, scan.wide = tailKeep, t.widen
+	for !t.wide {
 		scan.room = maxLimit
 		v, stream, offset, err := scan.next(ctx)
 		for i := range scan.lanes {
@@ -252,6 +256,29 @@ func (t *tail) sendLanes(ctx context.Context, lanes []lane) error {
 		t.next[l.stream] = l.lo
 	}
 	return t.flush()
+}
+
+// widen waits until the tail may hold a record of more than wideBlock. As JSON
+// such a one can take six times its size, and there are maxTails that may hold one.
+func (t *tail) widen(ctx context.Context) error {
+	if t.wide {
+		return nil
+	}
+	select {
+	case t.s.wides <- struct{}{}:
+		t.wide = true
+		return nil
+	case <-ctx.Done():
+		return errSpent
+	}
+}
+
+// narrow lets another tail hold a long record.
+func (t *tail) narrow() {
+	if t.wide {
+		t.wide, t.line = false, nil
+		<-t.s.wides
+	}
 }
 
 // put adds one record to what is to be sent, and sends it when it is much.

@@ -184,6 +184,41 @@ func TestTailsBeginInTurn(t *testing.T) {
 	})
 }
 
+// TestLongRecordsAreSentInTurn: a record of 16 MiB can take 96 MiB as JSON, so
+// no more than maxWides tails hold a long one at a time, and the others wait.
+func TestLongRecordsAreSentInTurn(t *testing.T) {
+	inBubble(t, func(t *testing.T, p *pipes, m *memory, _ *metrics.Set) {
+		var idle []net.Conn // they take the head of the answer and then nothing
+		for range maxWides {
+			c := p.dial("/api/v1/tail", "")
+			open(t, c)
+			idle = append(idle, c)
+		}
+		synctest.Wait()
+		long := strings.Repeat("x", wideBlock+1)
+		m.add(t, "app", line(long, 1))
+		synctest.Wait()
+		c := p.dial("/api/v1/tail?n=0", "")
+		_, body := open(t, c)
+		synctest.Wait()
+		m.add(t, "app", line("short", 2))
+		began := time.Now()
+		if got := messages(t, read(t, body)); got != "short" || time.Since(began) != 0 {
+			t.Errorf("a short record: got %.20s after %s, want it at once", got, time.Since(began))
+		}
+		m.add(t, "app", line(long, 3), line("with it", 4))
+		if got := read(t, body); !strings.Contains(got, long) || time.Since(began) < 5*time.Second {
+			t.Errorf("a long record: got %.20s after %s, want it once an idle tail has been dropped", got, time.Since(began))
+		}
+		if got := messages(t, read(t, body)); got != "with it" {
+			t.Errorf("got %.20s, want what was stored with it", got)
+		}
+		for _, c := range append(idle, c) {
+			c.Close()
+		}
+	})
+}
+
 func TestATailThatTakesNothingIsDropped(t *testing.T) {
 	inBubble(t, func(t *testing.T, p *pipes, m *memory, set *metrics.Set) {
 		c := p.dial("/api/v1/tail", "")
