@@ -14,6 +14,7 @@
 //	guest-sdk/   ABI.md and one folder per guest language
 //	internal/    helpers with at least two users
 //	cmd/runnel/  one file per verb; parts.go lists every kind this binary has
+//	cmd/oracle/  what a relay has lost: sends, kills, judges; any relay
 //	examples/    each runs as it stands
 //
 // layout_test.go keeps the arrows, the doors and the package comments true.

@@ -31,6 +31,7 @@ var arrows = map[string][]string{
 	"guest-sdk":           {"guest-sdk", "record"}, // record: in tests, which hold the SDK against its vectors
 	"examples":            {"guest-sdk", "internal", "record"},
 	"cmd/runnel":          {"record", "wasm", "storage", "forwarders", "agent", "internal"},
+	"cmd/oracle":          {"internal"},
 	"agent/inputs/syslog": {"record", "agent/inputs", "internal"},
 }
 

@@ -1,0 +1,226 @@
+package oracle
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os/exec"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// Trial starts a relay, kills it at random moments while senders send, starts
+// it again each time, and judges what arrived in the end.
+type Trial struct {
+	Command []string // the relay, in the foreground
+	Load    Load
+	Receive string   // where the relay delivers to, as Listen has it; empty: Collect alone
+	Collect []string // prints what has arrived, when the relay has ended; empty: Receive alone
+	Kills   int
+	Seed    uint64        // of the moments
+	From    time.Duration // the least between readiness and a kill
+	To      time.Duration // the most
+	Settle  time.Duration // how long nothing more must arrive before it is judged
+	Acked   string        // file that Sent is kept in; empty: none
+	Arrived string        // the same of Arrived
+	Output  io.Writer     // of the relay; nil: nowhere
+	Said    func(format string, args ...any)
+}
+
+// Outcome is what a trial has shown.
+type Outcome struct {
+	Verdict
+	Kills   int             `json:"kills"`
+	Seed    uint64          `json:"seed"`
+	Starts  []time.Duration `json:"-"`              // from exec until the input took a connection, shortest first
+	Median  time.Duration   `json:"restart_median"` // of the starts after a kill, nanoseconds
+	Longest time.Duration   `json:"restart_max"`    // likewise
+	Drained bool            `json:"drained"`        // all that was sent was acknowledged in the end
+}
+
+// readyWithin is how long a relay may take to start.
+const readyWithin = time.Minute
+
+// Run runs the trial. It returns an error if that could not be done, not if records
+// were lost; what it started has ended when it returns.
+func (t *Trial) Run(ctx context.Context) (o Outcome, err error) {
+	sent, err := NewSent(t.Acked)
+	if err != nil {
+		return o, err
+	}
+	arrived, err := NewArrived(t.Arrived)
+	if err != nil {
+		return o, errors.Join(err, sent.Close())
+	}
+	defer func() { err = errors.Join(err, sent.Close(), arrived.Close()) }()
+	if t.Receive != "" {
+		r, err := Listen(t.Receive, arrived)
+		if err != nil {
+			return o, err
+		}
+		defer r.Close()
+	}
+	o.Kills, o.Seed = t.Kills, t.Seed
+	p, err := t.start(ctx, &o)
+	if err != nil {
+		return o, err
+	}
+	defer func() { p.kill() }()
+	sending, cancel := context.WithCancel(ctx)
+	defer cancel()
+	enough, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- Send(sending, t.Load, sent, enough) }()
+	random := rand.New(rand.NewPCG(t.Seed, 0))
+	for k := range t.Kills {
+		select {
+		case <-time.After(t.From + time.Duration(random.Int64N(int64(max(t.To-t.From, 1))))):
+		case err := <-done:
+			return o, fmt.Errorf("before kill %d: %w", k+1, err)
+		case <-p.ended:
+			return o, fmt.Errorf("the relay ended by itself: %w", p.err)
+		}
+		p.kill()
+		if p, err = t.start(ctx, &o); err != nil {
+			return o, fmt.Errorf("after kill %d: %w", k+1, err)
+		}
+		n, _ := sent.Acknowledged()
+		t.Said("kill %d: %d acknowledged, %d arrived, up again after %v", k+1, n, arrived.Records(), o.Starts[len(o.Starts)-1].Round(time.Millisecond))
+	}
+	close(enough)
+	err = <-done
+	o.Drained = !errors.Is(err, ErrUndrained)
+	if err != nil && o.Drained {
+		return o, err
+	}
+	t.settle(ctx, arrived)
+	p.stop()
+	if err := t.collect(ctx, arrived); err != nil {
+		return o, err
+	}
+	o.Verdict = Judge(sent, arrived)
+	o.measure()
+	return o, nil
+}
+
+// measure sums up the starts, without the first.
+func (o *Outcome) measure() {
+	if len(o.Starts) > 1 {
+		o.Starts = o.Starts[1:]
+		slices.Sort(o.Starts)
+		o.Median, o.Longest = o.Starts[len(o.Starts)/2], o.Starts[len(o.Starts)-1]
+	}
+}
+
+// settle waits until nothing has arrived for a while.
+func (t *Trial) settle(ctx context.Context, a *Arrived) {
+	if t.Receive == "" {
+		return
+	}
+	for before := a.Records(); ctx.Err() == nil; {
+		wait(ctx, t.Settle)
+		now := a.Records()
+		if now == before {
+			return
+		}
+		before = now
+	}
+}
+
+func (t *Trial) collect(ctx context.Context, a *Arrived) error {
+	if len(t.Collect) == 0 {
+		return nil
+	}
+	cmd := exec.CommandContext(ctx, t.Collect[0], t.Collect[1:]...)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	if err := cmd.Start(); err != nil {
+		return fmt.Errorf("collect: %w", err)
+	}
+	err = a.TakeLines(out)
+	return errors.Join(err, cmd.Wait())
+}
+
+// process is a relay that runs.
+type process struct {
+	cmd   *exec.Cmd
+	ended chan struct{} // closed when it has
+	err   error         // set before that
+}
+
+// start starts the relay and waits until its input takes a connection.
+func (t *Trial) start(ctx context.Context, o *Outcome) (*process, error) {
+	begun := time.Now()
+	cmd := exec.Command(t.Command[0], t.Command[1:]...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // whatever it starts dies with it
+	cmd.Stdout, cmd.Stderr = t.Output, t.Output
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, ended: make(chan struct{})}
+	go func() {
+		defer close(p.ended)
+		p.err = cmd.Wait()
+	}()
+	network, address := inputOf(t.Load.To())
+	for time.Since(begun) < readyWithin { // each round is a try to connect
+		c, err := net.Dial(network, address)
+		if err == nil {
+			_ = c.Close() // it has shown what it should
+			o.Starts = append(o.Starts, time.Since(begun))
+			return p, nil
+		}
+		select {
+		case <-p.ended:
+			return nil, fmt.Errorf("the relay does not start: %w", p.err)
+		case <-ctx.Done():
+			p.kill()
+			return nil, ctx.Err()
+		case <-time.After(time.Millisecond):
+		}
+	}
+	p.kill()
+	return nil, fmt.Errorf("the relay has taken no connection at %s for %v", address, readyWithin)
+}
+
+// inputOf is what to dial of an address to send to.
+func inputOf(url string) (network, address string) {
+	scheme, address, _ := strings.Cut(url, "://")
+	if strings.HasSuffix(scheme, "unix") {
+		return "unix", address
+	}
+	address, _, _ = strings.Cut(address, "/")
+	return "tcp", address
+}
+
+// kill ends the relay, and all that it has started, without a word.
+func (p *process) kill() {
+	_ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) // it may have ended
+	<-p.ended
+}
+
+// stop asks it to end.
+func (p *process) stop() {
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // it may have ended
+	select {
+	case <-p.ended:
+	case <-time.After(10 * time.Second):
+	}
+	p.kill()
+}
+
+// Write writes the outcome for people.
+func (o *Outcome) Write(w io.Writer) {
+	o.Verdict.Write(w)
+	fmt.Fprintf(w, "kills         %9d, seed %d\n", o.Kills, o.Seed)
+	fmt.Fprintf(w, "restart       %9v median, %v at most\n", o.Median.Round(time.Millisecond), o.Longest.Round(time.Millisecond))
+	if !o.Drained {
+		fmt.Fprintln(w, "at the end not everything sent was acknowledged in time")
+	}
+}
