@@ -42,6 +42,8 @@ type Options struct {
 	Log     zerolog.Logger
 	// Ready is called once everything runs, with the API's address as a URL.
 	Ready func(c *Config, api string)
+
+	points points // of tests
 }
 
 // Agent is one running agent.
@@ -75,6 +77,7 @@ type Agent struct {
 	states         map[string]*states        // of pipelines, by name; the same
 	refused        map[string]refusal        // of modules, by name: files on disk that cannot take the place of the running ones
 	memories       map[string]*inputs.Memory // of inputs, by the beginning of their marks' keys; the same
+	redrives       map[string]*redrives      // of forwarders, by name; the same
 	rates          rates
 
 	forwarderBook *book // of what forwarders give up
@@ -95,7 +98,7 @@ func New(o Options) *Agent {
 		modules: make(map[string]*module), pipelines: make(map[string]*pipeline),
 		inputs: make(map[string]*running), deliveries: make(map[string]*delivering),
 		pipelineCounts: make(map[string]*pipelineCounts), deliveryCounts: make(map[string]*deliveryCounts),
-		states: make(map[string]*states), refused: make(map[string]refusal), memories: make(map[string]*inputs.Memory),
+		states: make(map[string]*states), refused: make(map[string]refusal), redrives: make(map[string]*redrives), memories: make(map[string]*inputs.Memory),
 	}
 }
 
@@ -163,10 +166,14 @@ func (a *Agent) open(c *Config) error {
 	if info, err := os.Stat(c.DataDir); err == nil && info.Mode().Perm()&0o077 != 0 {
 		a.events.dataOpenToOthers(c.DataDir, info.Mode().Perm())
 	}
-	store, err := storage.Open(storage.Options{
+	o := storage.Options{
 		Dir: c.DataDir, MaxSize: c.MaxSize, CommitEvery: c.CommitEvery, Policy: c.Policy,
-		Log: a.options.Log.With().Str("part", "storage").Logger(), Metrics: a.metrics,
-	})
+		Log: a.options.Log.With().Str("part", "storage").Logger(), Metrics: a.metrics, Reached: a.options.points.reached,
+	}
+	if a.options.points.segments > 0 {
+		o.SegmentSize = a.options.points.segments
+	}
+	store, err := storage.Open(o)
 	if err != nil {
 		return err
 	}
@@ -177,6 +184,9 @@ func (a *Agent) open(c *Config) error {
 	a.metrics.NewGauge("runnel_audit_unexplained_records", func() float64 { return float64(auditOf(store.Books()).Unexplained) })
 	if a.forwarderBook, err = openBook(store, bookForwarders); err != nil {
 		a.events.bookDamaged(bookForwarders, err)
+	}
+	for forwarder, of := range readRedrives(store.Account(bookForwarders)) {
+		a.redrives[forwarder] = &redrives{forwarder: forwarder, of: of}
 	}
 	a.runtime, err = wasm.NewRuntime(a.hard, wasm.RuntimeOptions{
 		CacheDir: filepath.Join(c.DataDir, cacheDir), Engine: c.Engine, Log: a.options.Log.With().Str("part", "wasm").Logger(), Metrics: a.metrics,

@@ -113,6 +113,14 @@ func auditOf(books storage.Books) (a query.Audit) {
 			a.Forwarders = append(a.Forwarders, auditCursor(&c, max(ends[c.Stream], 1)))
 		}
 	}
+	for forwarder, streams := range readRedrives(books.Accounts[bookForwarders]) {
+		for stream, r := range streams {
+			a.Forwarders = append(a.Forwarders, auditRedrive(forwarder, stream, r))
+		}
+	}
+	slices.SortFunc(a.Forwarders, func(a, b query.ForwarderAudit) int {
+		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Stream, b.Stream))
+	})
 	a.Sum()
 	return a
 }
@@ -206,5 +214,14 @@ func auditCursor(c *storage.Cursor, end uint64) query.ForwarderAudit {
 		Filtered: d.Filtered, Dead: d.Dead, Expired: c.Expired, Damaged: d.Damaged, Skipped: c.Skipped, Rewound: c.Rewound,
 		Pending: end - c.Next - (c.Expired - d.Expired)} // what retention has taken in front of it is not to come
 	f.Unexplained = int64(f.Stored + f.Rewound - f.Delivered - f.Filtered - f.Dead - f.Expired - f.Damaged - f.Skipped - f.Pending)
+	return f
+}
+
+// auditRedrive is a forwarder in the dead letters that were asked to go again.
+func auditRedrive(forwarder, stream string, r *redrive) query.ForwarderAudit {
+	end := max(r.next, r.until)
+	f := query.ForwarderAudit{Name: forwarder, Stream: stream, Redrive: true, Start: r.start, Stored: end - r.start, Redriven: r.redriven, Repeated: r.repeated,
+		Filtered: r.others, Dead: r.again, Expired: r.expired, Damaged: r.damaged, Skipped: r.skipped, Rewound: r.rewound, Pending: end - r.next}
+	f.Unexplained = int64(f.Stored + f.Rewound - f.Redriven - f.Filtered - f.Dead - f.Expired - f.Damaged - f.Skipped - f.Pending)
 	return f
 }

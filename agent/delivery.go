@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -37,7 +36,8 @@ type delivery struct {
 	store     *storage.Store
 	counts    *deliveryCounts
 	events    events
-	book      *book // of what forwarders give up
+	book      *book     // of what forwarders give up and are given again
+	redrives  *redrives // of dead letters
 
 	moving sync.Mutex // held while a cursor moves; taken before mu
 
@@ -63,7 +63,7 @@ type narrowing struct {
 }
 
 func newDelivery(c ForwarderConfig, f forwarders.Forwarder, store *storage.Store, counts *deliveryCounts, e events) *delivery {
-	d := &delivery{name: c.Name, config: c, forwarder: f, store: store, counts: counts, events: e, state: "up",
+	d := &delivery{name: c.Name, config: c, forwarder: f, store: store, counts: counts, events: e, state: "up", redrives: newRedrives(c.Name),
 		next: make(map[string]uint64), skip: make(map[string]map[uint64]*grave), seen: make(map[string]uint64), narrow: make(map[string]narrowing), edges: make(edges)}
 	if b, ok := f.(forwarders.Batcher); ok {
 		d.batching = b.Batching()
@@ -145,7 +145,11 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 		return nil
 	}
 	// While moving is held, or a cursor that is being moved by hand would be moved back.
-	if len(graves) == 0 {
+	if d.sendsAgain(s.stream) {
+		if err := d.passAgain(ctx, s, next, passed, graves); err != nil {
+			return fmt.Errorf("move on in stream %q: %w", s.stream, err)
+		}
+	} else if len(graves) == 0 {
 		d.store.PassCursor(d.name, s.stream, next, passed)
 	} else if err := d.buryAll(ctx, s.stream, next, passed, graves); err != nil {
 		return fmt.Errorf("store dead letters of stream %q: %w", s.stream, err)
@@ -165,7 +169,9 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 		d.state, d.failing = "up", time.Time{}
 	}
 	d.mu.Unlock()
-	d.counts.pass(s.stream, passed)
+	if !d.sendsAgain(s.stream) {
+		d.counts.pass(s.stream, passed)
+	}
 	for _, g := range s.gaps {
 		if to := min(g.to, next); g.from < to {
 			d.events.gone(d.name, s.stream, g.from, to, g.damaged)
@@ -204,7 +210,7 @@ func (d *delivery) pass(s *sent, delivered int, next uint64) (p storage.Passed, 
 			p.Expired += n
 		}
 	}
-	if d.where != nil { // without one there is no other fate
+	if d.where != nil || d.sendsAgain(s.stream) { // or else there is no other fate
 		p.Filtered = next - s.from - p.Delivered - p.Expired - p.Damaged - p.Dead
 	}
 	slices.SortFunc(graves, func(a, b *grave) int { return cmp.Compare(a.offset, b.offset) })
@@ -291,7 +297,7 @@ func (c *ForwarderConfig) covers(stream string) bool {
 		if from == stream {
 			return true
 		}
-		if from == allStreams && !strings.HasSuffix(stream, deadSuffix) {
+		if from == allStreams && !isDead(stream) {
 			return true
 		}
 	}

@@ -42,6 +42,13 @@ func (c *deliveryCounts) pass(stream string, p storage.Passed) {
 	c.delivered.Add(p.Delivered)
 }
 
+// passAgain counts what a redrive passed.
+func (c *deliveryCounts) passAgain(stream string, p storage.Passed) {
+	c.set.GetOrCreateCounter(fmt.Sprintf(`runnel_forwarder_redriven_records_total{forwarder=%q,stream=%q}`, c.name, stream)).Add(int(p.Delivered))
+	c.set.GetOrCreateCounter(fmt.Sprintf(`runnel_forwarder_dead_records_total{forwarder=%q,stream=%q}`, c.name, stream)).Add(int(p.Dead))
+	c.delivered.Add(p.Delivered)
+}
+
 func newDeliveryCounts(set *metrics.Set, name string) *deliveryCounts {
 	return &deliveryCounts{set: set, name: name, streams: make(map[string]*streamCounts),
 		retries: set.GetOrCreateCounter(fmt.Sprintf(`runnel_forwarder_retries_total{forwarder=%q}`, name))}

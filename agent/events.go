@@ -75,6 +75,16 @@ func (e events) deadLettered(forwarder, stream string, offset uint64, answer str
 		Msg("receiver refused a record for good; it is in the stream's dead letters")
 }
 
+func (e events) redriveAsked(forwarder, stream string, from, until, letters uint64) {
+	e.log.Info().Str("forwarder", forwarder).Str("stream", stream).Uint64("from", from).Uint64("until", until).Uint64("letters", letters).
+		Msg("dead letters go to their forwarder again")
+}
+
+func (e events) redriven(forwarder, stream string, redriven, again uint64) {
+	e.log.Info().Str("forwarder", forwarder).Str("stream", stream).Uint64("redriven", redriven).Uint64("refused_again", again).
+		Msg("all dead letters asked for have gone again; the counts are of all times together")
+}
+
 func (e events) swapped(modules []string) {
 	e.log.Info().Strs("modules", modules).Msg("module's file changed; the new one is in place")
 }

@@ -44,6 +44,21 @@ const (
 	countLost     = 'l' // name: stream; records that were stored and are lost to damage
 )
 
+// Of a redrive, in the forwarders' book; name: forwarder, detail: stream of dead letters.
+const (
+	countRedriveStart    = 'S' // the offset where it began
+	countRedriveNext     = 'N' // the offset it has come to
+	countRedriveUntil    = 'U' // the offset it goes to
+	countRedriven        = 'R' // acknowledged by the receiver
+	countRedriveAgain    = 'A' // refused again
+	countRedriveOthers   = 'O' // not refused by this forwarder
+	countRedriveExpired  = 'X' // taken by retention first
+	countRedriveDamaged  = 'D' // could not be read any more
+	countRedriveSkipped  = 'K' // left out, as somebody wanted to begin behind them
+	countRedriveRewound  = 'W' // gone back over, as somebody wanted to begin before them
+	countRedriveRepeated = 'P' // of those redriven: offered before in this run of the agent
+)
+
 // Keys of the books.
 const (
 	bookPipeline   = "pipeline\x00" // and the pipeline's name

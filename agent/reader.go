@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/runnel-log/runnel/forwarders"
@@ -25,6 +26,10 @@ type reader struct {
 	e      *expression.Evaluator
 	agent  string
 	toSend outgoing
+
+	// Of dead letters that are sent again.
+	moves  map[string]int // of redrives, when at was last taken from them
+	letter record.Record  // one on its way
 }
 
 // outgoing is one batch on its way to the forwarder. It is reused: it lasts
@@ -33,11 +38,14 @@ type outgoing struct {
 	sent
 	batch forwarders.Batch
 	full  bool // the next record does not fit in
+
+	dead   bool     // they are dead letters, sent again
+	places []uint64 // the offsets they had in their stream
 }
 
 func newReader(d *delivery) *reader {
 	agent, epoch := d.store.Identity()
-	r := &reader{d: d, at: make(map[string]uint64), end: make(map[string]uint64), since: make(map[string]time.Time),
+	r := &reader{d: d, at: make(map[string]uint64), end: make(map[string]uint64), since: make(map[string]time.Time), moves: make(map[string]int),
 		block: record.NewBatch(), out: record.NewBatch(), agent: fmt.Sprintf("%x/%d", agent, epoch)}
 	if d.where != nil {
 		r.e = d.where.get()
@@ -84,7 +92,23 @@ func (r *reader) streams() []string {
 	if !started {
 		r.d.store.MoveCursor(r.d.name, startMark, 1)
 	}
+	r.deadStreams()
 	return r.names
+}
+
+// deadStreams adds the streams whose dead letters are being sent again.
+func (r *reader) deadStreams() {
+	for _, stream := range r.d.redrives.underWay() {
+		if !r.d.sendsAgain(stream) {
+			continue
+		}
+		now, _ := r.d.redrives.at(stream)
+		if moves, ok := r.moves[stream]; !ok || moves != now.moves {
+			r.at[stream], r.moves[stream] = now.next, now.moves
+		}
+		r.end[stream] = now.until
+		r.names = append(r.names, stream)
+	}
 }
 
 // position returns where the receiver stands in stream.
@@ -148,6 +172,7 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 		end = r.end[stream]
 	}
 	r.out.Reset()
+	o.dead = r.d.sendsAgain(stream)
 	began := time.Now()
 	at := o.from
 	for looked := 0; at < end && ctx.Err() == nil && !r.enough(o, limit, looked, again, began); looked++ {
@@ -167,7 +192,7 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 			}
 		}
 		past := uint64(math.MaxUint64) // what has come since may go with it, unless the batch had its end before
-		if again {
+		if again || o.dead {
 			past = end
 		}
 		if r.asItIs(o, at, first, skip, limit) && first+uint64(r.block.Len()) <= past {
@@ -181,6 +206,9 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 	o.next = at
 	if len(o.offsets) > 0 {
 		o.batch = forwarders.Batch{Stream: stream, Records: r.out, Offsets: o.offsets, Key: r.key(stream, o.offsets)}
+		if o.dead {
+			o.batch.From, o.batch.Places = strings.TrimSuffix(stream, deadSuffix), o.places
+		}
 	}
 	return o, nil
 }
@@ -231,7 +259,7 @@ func (r *reader) mostBytes() int {
 // asItIs reports whether the block can be handed on without copying it.
 func (r *reader) asItIs(o *outgoing, at, first uint64, skip map[uint64]bool, limit int) bool {
 	n := r.block.Len()
-	return len(o.offsets) == 0 && first == at && r.e == nil && len(skip) == 0 && n <= limit &&
+	return len(o.offsets) == 0 && first == at && r.e == nil && !o.dead && len(skip) == 0 && n <= limit &&
 		n >= r.d.batching.Records && (n == 1 || r.d.batching.Bytes == 0 || r.block.Size() <= r.mostBytes())
 }
 
@@ -262,17 +290,35 @@ func (r *reader) take(o *outgoing, at, end, first uint64, skip map[uint64]bool, 
 			o.done = make(chan struct{})
 			return offset + 1
 		}
-		if r.e != nil && !r.e.Match(v, where) {
+		if o.dead {
+			if !r.d.isMine(v) {
+				continue
+			}
+		} else if r.e != nil && !r.e.Match(v, where) {
 			continue
 		}
 		if n := len(o.offsets); n >= limit || (n > 0 && r.out.Size()+len(v) > most) {
 			o.full = true
 			return offset
 		}
-		r.out.AppendView(v)
+		if o.dead {
+			o.places = append(o.places, r.restore(v))
+		} else {
+			r.out.AppendView(v)
+		}
 		o.offsets = append(o.offsets, offset)
 	}
 	return end
+}
+
+// restore appends the record that a dead letter was, and returns its place.
+func (r *reader) restore(v record.View) uint64 {
+	agent, epoch := r.d.store.Identity()
+	place := restore(v, &r.letter, agent, epoch)
+	if r.out.Append(&r.letter) != nil { // less than what it was made of, so it fits; but rather as it is than not at all
+		r.out.AppendView(v)
+	}
+	return place
 }
 
 func (r *reader) key(stream string, offsets []uint64) string {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"strings"
 
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/record"
@@ -41,6 +42,16 @@ type grave struct {
 	answer string
 }
 
+// What a dead letter says of itself, in attributes.
+const (
+	deadForwarder = "dead.forwarder" // who refused it
+	deadAnswer    = "dead.answer"    // what the receiver said
+	deadAttempts  = "dead.attempts"  // how often it was refused
+)
+
+// isDead reports whether a stream is one of dead letters.
+func isDead(stream string) bool { return strings.HasSuffix(stream, deadSuffix) }
+
 // bury keeps one record for the dead letters of its stream, with its origin and
 // the answer it got, and has delivery skip it from now on.
 func (d *delivery) bury(stream string, offset uint64, answer string) error {
@@ -61,8 +72,15 @@ func (d *delivery) bury(stream string, offset uint64, answer string) error {
 		agent, epoch := d.store.Identity()
 		r.Origin = record.Origin{Agent: agent, Epoch: epoch, Sequence: offset, Stream: []byte(stream)}
 	}
-	r.Attrs.SetString("dead.forwarder", d.name)
-	r.Attrs.SetString("dead.answer", answer)
+	attempts := int64(0)
+	if before, ok := r.Attrs.Get(deadAttempts); ok {
+		attempts = before.Int()
+	} else if d.sendsAgain(stream) { // of a build that did not count
+		attempts = 1
+	}
+	r.Attrs.SetString(deadForwarder, d.name)
+	r.Attrs.SetString(deadAnswer, answer)
+	r.Attrs.SetInt(deadAttempts, attempts+1)
 	g := &grave{offset: offset, record: record.NewBatch(), answer: answer}
 	if g.record.Append(&r) != nil { // no room for what is added to it: the record itself matters more
 		g.record.AppendView(block.At(int(offset - first)))
@@ -78,12 +96,8 @@ func (d *delivery) bury(stream string, offset uint64, answer string) error {
 
 // buryAll stores dead letters of a stream and moves the cursor over them.
 func (d *delivery) buryAll(ctx context.Context, stream string, next uint64, p storage.Passed, graves []*grave) error {
-	all := record.NewBatch()
-	for _, g := range graves {
-		all.AppendBatch(g.record, 0, 1)
-	}
 	u := storage.Unit{
-		Batches: []storage.StreamBatch{{Stream: stream + deadSuffix, Records: all}},
+		Batches: []storage.StreamBatch{{Stream: stream + deadSuffix, Records: gather(graves)}},
 		Cursors: []storage.CursorPass{{Name: d.name, Stream: stream, Next: next, Passed: p}},
 	}
 	if b := d.book; b != nil {
@@ -93,9 +107,23 @@ func (d *delivery) buryAll(ctx context.Context, stream string, next uint64, p st
 	if _, err := d.store.Append(ctx, u); err != nil {
 		return err
 	}
+	d.buried(stream, graves)
+	return nil
+}
+
+// gather puts dead letters into one batch.
+func gather(graves []*grave) *record.Batch {
+	all := record.NewBatch()
+	for _, g := range graves {
+		all.AppendBatch(g.record, 0, 1)
+	}
+	return all
+}
+
+// buried takes leave of dead letters that are stored.
+func (d *delivery) buried(stream string, graves []*grave) {
 	for _, g := range graves {
 		d.events.deadLettered(d.name, stream, g.offset, g.answer)
 		g.record.Release()
 	}
-	return nil
 }

@@ -202,6 +202,11 @@ func (d *delivery) status(rate float64) query.ForwarderStatus {
 		}
 		s.Streams = append(s.Streams, c)
 	}
+	for _, stream := range d.redrives.underWay() {
+		r, _ := d.redrives.at(stream)
+		s.Streams = append(s.Streams, query.CursorStatus{Stream: stream, Redrive: true, Next: r.next, End: r.until, LagRecords: r.until - r.next,
+			Delivered: r.redriven, Filtered: r.others, Expired: r.expired, Damaged: r.damaged, Dead: r.again})
+	}
 	return s
 }
 

@@ -6,6 +6,7 @@
 package forwarders
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"fmt"
@@ -48,6 +49,18 @@ type Batch struct {
 	// AGENT/EPOCH/STREAM/FIRST-LAST, the agent's id in hex and the first and last
 	// offset. For Idempotency-Key.
 	Key string
+
+	// Of dead letters that are sent again, which Stream and Offsets are about:
+	From   string   // the stream they were refused from, for receivers to see; empty: Stream
+	Places []uint64 // their offsets there, 0 where it is not known; nil: Offsets
+}
+
+// Place returns the offset of the ith record that receivers are told; 0: none.
+func (b *Batch) Place(i int) uint64 {
+	if b.Places != nil {
+		return b.Places[i]
+	}
+	return b.Offsets[i]
 }
 
 // RecordKey names the ith record for ever, however the batches around it are
@@ -58,9 +71,9 @@ func (b *Batch) RecordKey(i int) string {
 }
 
 // Meta returns what the records of b do not know about themselves, for
-// record.AppendJSON; the caller sets Offset for each. agent is this agent's name.
+// record.AppendJSON; the caller sets Offset to the Place of each. agent is this agent's name.
 func (b *Batch) Meta(agent string) record.Meta {
-	m := record.Meta{Stream: b.Stream, Agent: agent}
+	m := record.Meta{Stream: cmp.Or(b.From, b.Stream), Agent: agent}
 	id, rest, _ := strings.Cut(b.Key, "/")
 	epoch, _, _ := strings.Cut(rest, "/")
 	if raw, err := hex.DecodeString(id); err == nil && len(raw) == len(m.OriginAgent) {

@@ -27,7 +27,7 @@ func (l *Lines) Append(dst []byte, b *Batch, agent string) []byte {
 	meta := b.Meta(agent)
 	for i := range b.Records.Len() {
 		v := b.Records.At(i)
-		meta.Offset = b.Offsets[i]
+		meta.Offset = b.Place(i)
 		switch l.Format {
 		case Text:
 			dst = record.AppendText(dst, v, meta, record.TextOptions{Terminal: true})

@@ -80,13 +80,17 @@ type StreamAudit struct {
 }
 
 // ForwarderAudit is one forwarder in one stream, from where it began: stored +
-// rewound = delivered + filtered + dead + expired + damaged + skipped + pending.
+// rewound = delivered + redriven + filtered + dead + expired + damaged + skipped +
+// pending. Redrive: it is about the dead letters that were asked to go again; those of
+// others are the filtered.
 type ForwarderAudit struct {
 	Name        string `json:"name"`
 	Stream      string `json:"stream"`
 	Start       uint64 `json:"start"`  // the offset where it began
 	Stored      uint64 `json:"stored"` // in the stream since
 	Delivered   uint64 `json:"delivered"`
+	Redrive     bool   `json:"redrive,omitempty"`
+	Redriven    uint64 `json:"redriven"` // dead letters that the receiver took in the end
 	Repeated    uint64 `json:"repeated"` // of those delivered: offered before, so the receiver may have them twice
 	Filtered    uint64 `json:"filtered"`
 	Dead        uint64 `json:"dead"`

@@ -165,6 +165,7 @@ type fakeHost struct {
 	moved     map[string]uint64
 	notReady  error
 	reloadErr error
+	redrives  []Redrive
 }
 
 func (h *fakeHost) Status() Status {
@@ -216,6 +217,16 @@ func (h *fakeHost) SkipCursor(forwarder, stream string, n uint64) (uint64, error
 }
 
 // TryModule drops what says so, and keeps the rest.
+func (h *fakeHost) Redrive(_ context.Context, q Redrive) (Redriven, error) {
+	if q.Stream == "none" {
+		return Redriven{}, fmt.Errorf("dead letters of stream %q: %w", q.Stream, ErrNotFound)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.redrives = append(h.redrives, q)
+	return Redriven{Stream: q.Stream + ".dead", Records: 3, Forwarders: []RedriveOf{{"hook", 3, 1, 5}}, Left: []Letters{}, Complete: true}, nil
+}
+
 func (h *fakeHost) TryModule(_ context.Context, name string, records []*record.Batch) ([]Verdict, error) {
 	if name != "classify" {
 		return nil, fmt.Errorf("module %q: %w", name, ErrNotFound)

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -186,6 +187,9 @@ func TestEveryRouteAnswersWithTheToken(t *testing.T) {
 			if method == "POST" && path == "/api/v1/cursors" {
 				body = `{"forwarder":"hook","stream":"app","set":1}`
 			}
+			if path == "/api/v1/redrive" {
+				body = `{"stream":"app"}`
+			}
 			if path == tryPath {
 				path, body = "/api/v1/modules/classify/try", `{"message":"a"}`
 			}
@@ -326,6 +330,32 @@ func TestCursorsAreListedAndMoved(t *testing.T) {
 	if _, body := b.get("/api/v1/cursors"); !strings.Contains(body, `{"cursors":[{"forwarder":"hook","stream":"app","next":11,"end":11,`) {
 		t.Errorf("cursors: got %s", body)
 	}
+}
+
+func TestRedrivesAreAskedFor(t *testing.T) {
+	b := serve(t, nil)
+	f := func(body string, code int, want string) {
+		t.Helper()
+		resp, text := b.do("POST", "/api/v1/redrive", body)
+		if resp.StatusCode != code || !strings.Contains(text, want) {
+			t.Errorf("%s: got %d %s, want %d with %q", body, resp.StatusCode, text, code, want)
+		}
+	}
+	f(`{"stream":"app","forwarder":"hook","from":7,"to":"2026-11-22T10:00:00Z"}`, 200,
+		`{"stream":"app.dead","records":3,"forwarders":[{"forwarder":"hook","records":3,"from":1,"until":5}],"left":[],"complete":true}`)
+	f(`{"stream":"app","from":"oldest","dry_run":true}`, 200, `"records":3`)
+	f(`{"stream":"app","stop":true}`, 200, `"records":3`)
+	want := []Redrive{{Stream: "app", Forwarder: "hook", From: Bound{Offset: 7}, To: Bound{Time: 1795341600e9}}, {Stream: "app", From: Bound{Offset: 1}, DryRun: true}, {Stream: "app", Stop: true}}
+	if !slices.Equal(b.host.redrives, want) {
+		t.Errorf("asked for %+v, want %+v", b.host.redrives, want)
+	}
+	f(`{"stream":"none"}`, 404, "not found")
+	f(`{"stream":""}`, 400, "must name a stream")
+	f(`{"stream":"app","stop":true,"from":1}`, 400, "stands alone")
+	f(`{"stream":"app","from":0}`, 400, "neither an offset")
+	f(`{"stream":"app","from":"soon"}`, 400, "is not a time")
+	f(`{"stream":"app","too":1}`, 400, "unknown field")
+	f(``, 400, "body is not")
 }
 
 func TestReloadAndReadinessPassOnWhatTheHostSays(t *testing.T) {

@@ -43,6 +43,7 @@ func (s *Server) table() map[string]route {
 		"/api/v1/audit":     {get, false, s.audit},
 		"/api/v1/config":    {get, false, s.config},
 		"/api/v1/cursors":   {both, false, s.cursors},
+		"/api/v1/redrive":   {post, false, s.redrive},
 		"/api/v1/reload":    {post, false, s.reload},
 		"/api/v1/modules":   {get, false, s.modules},
 		tryPath:             {post, false, s.try},
@@ -170,6 +171,7 @@ Ask with the header "Authorization: Bearer TOKEN", or with the program: runnel q
   GET  /api/v1/config      the effective configuration
   GET  /api/v1/cursors     how far each forwarder has come
   POST /api/v1/cursors     move one: {"forwarder":"hook","stream":"app","set":42}
+  POST /api/v1/redrive     send dead letters again: {"stream":"app"}
   POST /api/v1/reload      read the configuration again
   GET  /api/v1/modules     the modules
   POST /api/v1/modules/NAME/try   records in, verdicts out, nothing stored

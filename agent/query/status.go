@@ -32,6 +32,9 @@ type Host interface {
 	// SkipCursor moves the cursor n records on from where it is at that
 	// moment, at most to the stream's end, and returns the offset it came to.
 	SkipCursor(forwarder, stream string, n uint64) (to uint64, err error)
+	// Redrive sends dead letters to the forwarders that refused them again, and
+	// returns once that is durable; ErrNotFound for a stream or forwarder that is not there.
+	Redrive(ctx context.Context, q Redrive) (Redriven, error)
 	// TryModule gives batches of one record each, borrowed, to a fresh copy of
 	// a module, one after another, and returns what it made of them; ErrNotFound
 	// for an unknown module. Nothing is stored and nothing counted.
@@ -153,8 +156,9 @@ type CursorStatus struct {
 	LagRecords uint64  `json:"lag_records"`
 	LagSeconds float64 `json:"lag_seconds"` // the age of the oldest record not delivered
 	Delivered  uint64  `json:"delivered"`
-	Filtered   uint64  `json:"filtered"` // its where said no
-	Expired    uint64  `json:"expired"`  // retention took them first
-	Damaged    uint64  `json:"damaged"`  // could not be read any more
-	Dead       uint64  `json:"dead"`     // refused for good; in the stream's dead letters
+	Filtered   uint64  `json:"filtered"`          // its where said no
+	Expired    uint64  `json:"expired"`           // retention took them first
+	Damaged    uint64  `json:"damaged"`           // could not be read any more
+	Dead       uint64  `json:"dead"`              // refused for good; in the stream's dead letters
+	Redrive    bool    `json:"redrive,omitempty"` // its dead letters go again up to End, and Delivered have; filtered are those of others
 }

@@ -54,6 +54,7 @@ func (s shelf) Identity() ([16]byte, uint32) { return [16]byte{1}, 1 }
 // stub is a Host with one forwarder.
 type stub struct {
 	moved       string
+	redrive     query.Redrive
 	unexplained int64
 }
 
@@ -79,6 +80,14 @@ func (*stub) Config() []byte               { return nil }
 func (*stub) TryModule(context.Context, string, []*record.Batch) ([]query.Verdict, error) {
 	return nil, nil
 }
+func (h *stub) Redrive(_ context.Context, q query.Redrive) (query.Redriven, error) {
+	if h.redrive = q; q.Stream == "nothing" {
+		return query.Redriven{}, fmt.Errorf("dead letters of stream %q: %w", q.Stream, query.ErrNotFound)
+	}
+	return query.Redriven{Stream: "app.dead", DryRun: q.DryRun, Stopped: q.Stop, Records: 5, Complete: !q.DryRun, Forwarders: []query.RedriveOf{{Forwarder: "hook", Records: 5, From: 3, Until: 9}},
+		Left: []query.Letters{{Records: 1}, {Forwarder: "old", Records: 2}}}, nil
+}
+
 func (h *stub) SetCursor(forwarder, stream string, to uint64) error {
 	if forwarder != "hook" {
 		return fmt.Errorf("forwarder %q: %w", forwarder, query.ErrNotFound)
@@ -225,6 +234,28 @@ func TestCursorsAreMovedByHand(t *testing.T) {
 	f(1, "", "not found", "set", "nobody", "app", "5")
 	f(1, "", "not found", "set", "hook", "nothing", "5")
 	f(2, "", "does nothing", "skip", "hook", "app", "0")
+}
+
+func TestDeadLettersAreRedriven(t *testing.T) {
+	host := new(stub)
+	url, token := api(t, host)
+	f := func(code int, asked query.Redrive, text string, args ...string) {
+		t.Helper()
+		host.redrive = query.Redrive{}
+		out, errs, got := verb(append(append([]string{"redrive"}, args...), "--api", url, "--token-file", token)...)
+		if got != code || host.redrive != asked || !strings.Contains(out+errs, text) {
+			t.Errorf("%q: got exit %d, asked for %+v, %q %q; want %d, %+v, %q", args, got, host.redrive, out, errs, code, asked, text)
+		}
+	}
+	f(0, query.Redrive{Stream: "app"}, "hook: 5 of app.dead go again, from offset 3 to 8\n1 are of modules, which no forwarder can take\n2 are of the forwarder old, which", "app")
+	f(0, query.Redrive{Stream: "app", DryRun: true}, "hook: at least 5 of app.dead would go again", "app", "--dry-run")
+	f(0, query.Redrive{Stream: "app", Stop: true}, "hook: stopped at offset 3 of app.dead", "--stop", "app")
+	f(0, query.Redrive{Stream: "app", Forwarder: "hook", From: query.Bound{Offset: 3}, To: query.Bound{Time: 1795341600e9}}, "", "app", "--forwarder", "hook", "--from", "3", "--to", "2026-11-22T10:00:00Z")
+	f(0, query.Redrive{Stream: "app", From: query.Bound{Offset: 1}}, `"records":5`, "app", "--from", "oldest", "-o", "json")
+	f(1, query.Redrive{Stream: "nothing"}, "not found", "nothing")
+	f(2, query.Redrive{}, "is not a time", "app", "--from", "soon")
+	f(2, query.Redrive{}, "stands alone", "app", "--stop", "--from=-1h")
+	f(2, query.Redrive{}, "expected \"<stream>\"", "--dry-run")
 }
 
 func TestMistakesAndFailuresHaveTheirExitCodes(t *testing.T) {

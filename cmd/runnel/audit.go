@@ -92,9 +92,9 @@ func streamAudit(a *query.Audit) table {
 }
 
 func forwarderAudit(a *query.Audit) table {
-	t := table{title: "FORWARDERS", head: []string{"NAME", "STREAM", "FROM", "STORED", "DELIVERED", "FILTERED", "DEAD", "EXPIRED", "DAMAGED", "SKIPPED", "REWOUND", "PENDING", "UNEXPLAINED", "REPEATED"}}
+	t := table{title: "FORWARDERS", head: []string{"NAME", "STREAM", "FROM", "STORED", "DELIVERED", "REDRIVEN", "FILTERED", "DEAD", "EXPIRED", "DAMAGED", "SKIPPED", "REWOUND", "PENDING", "UNEXPLAINED", "REPEATED"}}
 	for _, f := range a.Forwarders {
-		t.add(f.Name, f.Stream, num(f.Start), num(f.Stored), num(f.Delivered), zero(f.Filtered), zero(f.Dead), zero(f.Expired), zero(f.Damaged),
+		t.add(f.Name, f.Stream, num(f.Start), num(f.Stored), num(f.Delivered), zero(f.Redriven), zero(f.Filtered), zero(f.Dead), zero(f.Expired), zero(f.Damaged),
 			zero(f.Skipped), zero(f.Rewound), zero(f.Pending), signed(f.Unexplained), zero(f.Repeated))
 	}
 	return t

@@ -30,6 +30,7 @@ type cli struct {
 	Audit   auditCmd   `cmd:"" help:"Print the ledger: every record ever taken, and what became of it."`
 	Try     tryCmd     `cmd:"" help:"Send records through the configured pipeline without storing: what each step made of them."`
 	Cursor  cursorCmd  `cmd:"" help:"Look at and move forwarders' cursors."`
+	Redrive redriveCmd `cmd:"" help:"Send a stream's dead letters to the forwarders that refused them again."`
 	Send    sendCmd    `cmd:"" help:"Send syslog messages: a logger and a load generator."`
 	Module  moduleCmd  `cmd:"" help:"The workbench: make, build, test and measure modules."`
 	Store   storeCmd   `cmd:"" help:"Check, repair or export a data directory that no agent has."`

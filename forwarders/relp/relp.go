@@ -148,7 +148,7 @@ func (f *Forwarder) send(a *ack, b *forwarders.Batch) (sent int, err error) {
 		f.buf = f.buf[:0]
 		for i := sent; i < sent+n; i++ {
 			at := a.record(i)
-			meta.Offset = b.Offsets[at]
+			meta.Offset = b.Place(at)
 			f.text = f.messages.Append(f.text[:0], b.Records.At(at), meta)
 			if n := len(f.text); f.text[n-1] == '\n' {
 				f.text = append(f.text, '\n') // receivers take one for the sender's, rsyslog and runnel among them

@@ -38,7 +38,7 @@ var nul, escapedNUL = []byte{0}, []byte("#000") // as rsyslog writes it
 func (e *encoder) batch(dst []byte, ends []int, b *forwarders.Batch) ([]byte, []int) {
 	meta := e.messages.Meta(b)
 	for i := range b.Records.Len() {
-		meta.Offset = b.Offsets[i]
+		meta.Offset = b.Place(i)
 		dst = e.frame(dst, b.Records.At(i), meta)
 		ends = append(ends, len(dst))
 	}

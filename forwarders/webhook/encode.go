@@ -49,7 +49,7 @@ func appendBatch(dst []byte, b *forwarders.Batch, agent, body string) []byte {
 		if body == bodyJSON && i > 0 {
 			dst = append(dst, ',')
 		}
-		meta.Offset = b.Offsets[i]
+		meta.Offset = b.Place(i)
 		dst = record.AppendJSON(dst, b.Records.At(i), meta)
 		if body == bodyNDJSON {
 			dst = append(dst, '\n')

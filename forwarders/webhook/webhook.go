@@ -81,7 +81,7 @@ func (f *Forwarder) Deliver(ctx context.Context, b *forwarders.Batch) (forwarder
 	}
 	meta := b.Meta(f.agent)
 	for i := range b.Records.Len() {
-		meta.Offset = b.Offsets[i]
+		meta.Offset = b.Place(i)
 		if err := f.send(ctx, f.encoder.record(b.Records.At(i), meta), b.RecordKey(i)); err != nil {
 			return f.rewind.Partly(b, i, at(err, i))
 		}
