@@ -189,13 +189,13 @@ func (a *Agent) statesOf(pipeline string) *states {
 func (a *Agent) inputSetup(c *Config, ic InputConfig) inputs.Setup {
 	keys := markKeys(ic)
 	return inputs.Setup{
-		Name: ic.Name, Agent: c.Name, Sockets: a.sockets, Metrics: a.metrics, Memory: a.memory(keys), Marks: a.marks(keys),
+		Name: ic.Name, Agent: c.Name, Sockets: a.sockets, Metrics: a.metrics, Memory: a.memory(keys), Marks: a.marks(keys), Reached: a.options.points.reached,
 		Log: a.options.Log.With().Str("part", ic.Name).Str("kind", ic.Kind.Name).Logger(),
 		// The batch is taken even while the input is being stopped: only the
 		// stop's own deadline ends that.
-		Emit: func(_ context.Context, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
+		Emit: a.options.points.emit(func(_ context.Context, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
 			return a.routes.emit(a.hard, a.store, ic.Name, b, extra{marks: changesOf(keys, marks), hurry: ic.Kind.Acks, input: ic.Name})
-		},
+		}),
 	}
 }
 

@@ -43,7 +43,7 @@ func fixedChild(dir string) {
 		os.Exit(1)
 	}
 	o := fixedOptions(dir)
-	o.reached = killAt(os.Getenv(fixedWork))
+	o.Reached = killAt(os.Getenv(fixedWork))
 	s, err := Open(o)
 	if err != nil {
 		fail("open:", err)

@@ -62,8 +62,11 @@ type Options struct {
 	Metrics *metrics.Set     // nil: not published
 	Now     func() time.Time // for arrival times and ages; nil: time.Now
 
-	reached func(point string) // tests end the process there
-	begin   bool               // begin a new segment, whatever the newest is like
+	// Reached is called at the places that have a name: commit, committed, rotate, trim,
+	// checkpoint, salvage. It is for tests, which end the process there; nil: nobody is.
+	Reached func(point string)
+
+	begin bool // begin a new segment, whatever the newest is like
 }
 
 // StreamBatch is records on their way into one stream.

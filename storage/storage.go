@@ -120,7 +120,7 @@ func newStore(o Options, dir *directory) *Store {
 		options: o, dir: dir, events: newEvents(o.Log), metrics: newMeters(o.Metrics),
 		streams: map[string]*stream{}, cursors: map[cursorKey]*cursor{}, accounts: map[string][]byte{}, damage: map[uint64]bool{},
 		limit: math.MaxInt64, settled: settled(), changed: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
-		commitTx: transactCommit, reached: o.reached, free: available,
+		commitTx: transactCommit, reached: o.Reached, free: available,
 	}
 	s.kept.reset()
 	s.recent.byKey = map[recentKey]*record.Batch{}

@@ -91,6 +91,21 @@ type Setup struct {
 	Sockets *listen.Sockets                        // shared by all inputs; outlives a reload
 	Log     zerolog.Logger                         // carries part and kind
 	Metrics *metrics.Set                           // where the input registers its counters; labels input=Name
+	Reached Points
+}
+
+// Points is called at the places that have a name, by tests, which end the process
+// there; nil: nobody is.
+type Points func(name string)
+
+// Answered is the point at which a sender has been told that its records are stored.
+const Answered = "answered"
+
+// At says that the place has been reached.
+func (p Points) At(name string) {
+	if p != nil {
+		p(name)
+	}
 }
 
 // Kind is one kind of input, as cmd/runnel/parts.go lists it.

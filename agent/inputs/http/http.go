@@ -35,6 +35,7 @@ type Input struct {
 	events   events
 	server   *http.Server
 	doors    []*door
+	reached  inputs.Points
 
 	memory  budget
 	gzips   sync.Pool      // of *gzip.Reader
@@ -65,7 +66,7 @@ func New(o *Options, setup inputs.Setup) (*Input, error) {
 		options: o, zone: zone, name: []byte(setup.Name), agent: []byte(setup.Agent), emit: setup.Emit,
 		counters: newCounters(setup.Metrics, setup.Name), events: newEvents(setup.Log),
 		memory: budget{most: maxMemory}, gzips: sync.Pool{New: newGzip}, zstds: sync.Pool{New: newZstd}, slots: make(chan struct{}, decoders()),
-		ending: make(chan struct{}), conns: map[*conn]struct{}{},
+		ending: make(chan struct{}), conns: map[*conn]struct{}{}, reached: setup.Reached,
 	}
 	in.hopeful, in.give = context.WithCancel(context.Background())
 	if in.peers, err = listen.NewPeers(o.Allow, o.MaxConnections, setup.Agent); err != nil {

@@ -83,6 +83,10 @@ func (in *Input) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	_ = control.SetWriteDeadline(time.Now().Add(answerTime))
 	a.write(w)
+	if in.reached != nil && a.code == http.StatusOK {
+		_ = control.Flush() // a client that has gone is as good as one that has its answer
+		in.reached.At(inputs.Answered)
+	}
 }
 
 func (a *answer) write(w http.ResponseWriter) {

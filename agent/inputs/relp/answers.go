@@ -33,6 +33,7 @@ type answers struct {
 	x      *session
 	ask    context.Context // has ended
 	buf    []byte
+	told   bool // answers of messages are in buf
 	failed bool // nothing can be answered any more
 }
 
@@ -68,6 +69,7 @@ func (a *answers) settle(p pending) {
 			a.buf = relp.AppendOK(a.buf, txnr)
 			txnr = relp.Next(txnr)
 		}
+		a.told = true
 	}
 	a.x.frames.Add(-int64(p.records))
 	a.x.inFlight.Add(-p.size)
@@ -97,8 +99,10 @@ func (a *answers) write() {
 	if _, err := a.x.out.Write(a.buf); err != nil {
 		a.x.in.counters.errWrite.Inc()
 		a.fail()
+	} else if a.told {
+		a.x.in.reached.At(inputs.Answered)
 	}
-	a.buf = a.buf[:0]
+	a.buf, a.told = a.buf[:0], false
 }
 
 func (a *answers) fail() {

@@ -48,6 +48,7 @@ type Input struct {
 	name     []byte
 	agent    []byte
 	emit     inputs.Emit
+	reached  inputs.Points
 	peers    *listen.Peers
 	tls      *tls.Config
 	counters *counters
@@ -89,7 +90,7 @@ func New(o *Options, setup inputs.Setup) (*Input, error) {
 		return nil, fmt.Errorf("timezone: %w", err)
 	}
 	in := &Input{
-		options: o, zone: zone, name: []byte(setup.Name), agent: []byte(setup.Agent), emit: setup.Emit,
+		options: o, zone: zone, name: []byte(setup.Name), agent: []byte(setup.Agent), emit: setup.Emit, reached: setup.Reached,
 		counters: newCounters(setup.Metrics, setup.Name), events: newEvents(setup.Log), now: o.now, patience: o.patience,
 		repeats: setup.Memory.Of(func() any { return newRepeats() }).(*repeats), budget: newBudget(totalBuffers),
 		ending: make(chan struct{}), sessions: map[*session]struct{}{},
