@@ -55,6 +55,10 @@ type Framer struct {
 	nuls     bool  // the connection has shown NUL framing
 	empty    uint64
 
+	shared  func(more int) bool // asked for buffer beyond largeBuffer; nil: there is always more
+	lent    int                 // bytes that shared has given
+	crowded bool                // it gave no more: the message that fills the buffer ends there
+
 	ready bool // frame and flags hold the next frame
 	frame []byte
 	flags record.Flags
@@ -104,9 +108,36 @@ func (f *Framer) Tail() []byte { return f.buf[f.from:f.to] }
 // Empty returns how many empty frames were skipped.
 func (f *Framer) Empty() uint64 { return f.empty }
 
+// Share makes the Framer one of many that hold long messages together: it asks
+// room before it holds more than 64 KiB, and tells it, as fewer than none, what
+// it gives back. Where room says no, the message under way is cut to what has come of
+// it, as one that is too long is. Share(nil) gives everything back.
+func (f *Framer) Share(room func(more int) bool) {
+	if f.shared != nil && f.lent > 0 {
+		f.shared(-f.lent)
+	}
+	f.shared, f.lent = room, 0
+	f.sized(len(f.buf)) // of one that was resumed; it has what it has
+}
+
+// sized settles with the others that the buffer is to have size bytes.
+func (f *Framer) sized(size int) bool {
+	want := max(0, size-largeBuffer)
+	if f.shared == nil || want == f.lent {
+		return true
+	}
+	if !f.shared(want-f.lent) && want > f.lent {
+		return false
+	}
+	f.lent = want
+	return true
+}
+
 // fill reads once, making room first. An error that stays is kept in f.err.
 func (f *Framer) fill() error {
-	f.room()
+	if f.room(); f.crowded {
+		return nil
+	}
 	n, err := f.r.Read(f.buf[f.to:])
 	f.to += n
 	if err == nil {
@@ -131,6 +162,7 @@ func (f *Framer) room() {
 	if f.from == f.to {
 		f.from, f.to = 0, 0
 		if size := len(f.buf); size > largeBuffer {
+			f.sized(largeBuffer)
 			f.buf = make([]byte, largeBuffer)
 		} else if full && size < largeBuffer {
 			f.buf = make([]byte, 2*size)
@@ -145,8 +177,12 @@ func (f *Framer) room() {
 	if len(rest) > size/2 || size < largeBuffer {
 		size = min(2*size, max(largeBuffer, f.max+countDigits+4))
 	}
-	if size > len(f.buf) {
+	switch {
+	case size == len(f.buf):
+	case f.sized(size):
 		f.buf = make([]byte, size)
+	default:
+		f.crowded = f.from == 0
 	}
 	f.from, f.to = 0, copy(f.buf, rest)
 }
@@ -219,7 +255,7 @@ func (f *Framer) skipped() bool {
 // take makes b's first used bytes handed out.
 func (f *Framer) take(used int, frame []byte, flags record.Flags) {
 	f.from += used
-	f.searched, f.judged, f.shown = 0, 0, 0
+	f.searched, f.judged, f.shown, f.crowded = 0, 0, 0, false
 	f.frame, f.flags = frame[:len(frame):len(frame)], flags
 }
 
@@ -241,11 +277,14 @@ func (f *Framer) octets(b []byte, end bool) (found, more bool) {
 	}
 	room := int64(f.max) + 1 // one more for an LF that is counted in
 	have, want := int64(len(b)-at), min(count, room)
-	if have < want && !end {
+	if have < want && !end && !f.crowded {
 		return false, true
 	}
 	flags := record.Flags(0)
-	if have < want {
+	switch {
+	case have < want && f.crowded:
+		want, flags = have, record.Truncated
+	case have < want:
 		want, count, flags = have, have, record.Partial
 	}
 	frame := b[at : at+int(want)]
@@ -359,8 +398,9 @@ func (f *Framer) upTo(b []byte, i int, end bool) bool {
 		f.take(i+1, b[:f.max], record.Truncated)
 	case i >= 0:
 		f.take(i+1, b[:i], 0)
-	case len(b) > f.max:
-		f.take(f.max, b[:f.max], record.Truncated)
+	case len(b) > f.max || f.crowded:
+		n := min(len(b), f.max)
+		f.take(n, b[:n], record.Truncated)
 		f.skipLine = true
 	case end:
 		flags := record.Flags(0)

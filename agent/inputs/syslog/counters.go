@@ -21,7 +21,7 @@ type counters struct {
 	// Frames and datagrams with nothing in them.
 	ignoredEmpty *metrics.Counter
 
-	errAccept, errRead, errPlainText, errHandshake, errFrameCount, errUnstored *metrics.Counter
+	errAccept, errRead, errPlainText, errHandshake, errFrameCount, errMemory, errUnstored *metrics.Counter
 }
 
 func newCounters(set *metrics.Set, input string) *counters {
@@ -52,6 +52,7 @@ func newCounters(set *metrics.Set, input string) *counters {
 		errPlainText:  counter("errors_total", "plain_text"),
 		errHandshake:  counter("errors_total", "handshake"),
 		errFrameCount: counter("errors_total", "octet_count"),
+		errMemory:     counter("errors_total", "memory"),
 		errUnstored:   counter("errors_total", "outcome_unknown"),
 	}
 }

@@ -81,6 +81,11 @@ func (e events) framingBroken(url, peer string, err error) {
 	e.sampled.Warn().Str("url", url).Str("peer", peer).Err(err).Msg("closed a connection: its messages cannot be told apart")
 }
 
+func (e events) memoryFull(peer string) {
+	e.sampled.Warn().Str("peer", peer).Int("bytes", totalBuffers).
+		Msg("cut a long message: the unfinished ones of all connections take all the memory there is for them")
+}
+
 func (e events) readFailed(url string, err error) {
 	e.last.set(url, "read: %v", err)
 	e.sampled.Warn().Str("url", url).Err(err).Msg("reading failed")

@@ -166,6 +166,8 @@ func (in *Input) handshakeFailed(s *stream, who *peer, err error) {
 // connection gives full batches.
 func (in *Input) read(c *conn, from io.Reader, who *peer, col *collector) error {
 	f := syslog.NewFramer(from, int(in.options.MaxMessage))
+	in.share(f, who)
+	defer f.Share(nil)
 	var empty uint64
 	for {
 		frame, flags, err := f.Next()

@@ -37,6 +37,7 @@ type Input struct {
 	tls      *tls.Config
 	counters *counters
 	events   events
+	memory   memory
 	now      func() time.Time
 
 	streams   []*stream
