@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 )
 
 // holder names the process that has the address, as far as this user may see:
@@ -43,6 +45,26 @@ func inodes(a Address) []string {
 		return field(f, 9), strings.HasSuffix(field(f, 1), suffix) && (state == "0A" || state == "07")
 	}
 	return append(scan("/proc/net/"+proto, pick), scan("/proc/net/"+proto+"6", pick)...)
+}
+
+// dropsOf returns how many datagrams the kernel has dropped at a UDP socket since
+// it was opened; 0 where it does not say.
+func dropsOf(f *os.File) uint32 {
+	info, err := f.Stat()
+	if err != nil {
+		return 0
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0
+	}
+	inode := strconv.FormatUint(stat.Ino, 10)
+	pick := func(f []string) (string, bool) { return field(f, 12), field(f, 9) == inode }
+	for _, drops := range append(scan("/proc/net/udp", pick), scan("/proc/net/udp6", pick)...) {
+		n, _ := strconv.ParseUint(drops, 10, 32)
+		return uint32(n)
+	}
+	return 0
 }
 
 func field(f []string, i int) string {

@@ -4,22 +4,59 @@ import (
 	"net"
 	"net/netip"
 	"os"
-
-	"github.com/coreos/go-systemd/v22/activation"
+	"strings"
 )
 
-// inherit takes over the sockets that systemd passed (sd_listen_fds(3)). What
-// is no socket of ours is left alone.
-func inherit() []*socket {
-	var all []*socket
-	for _, f := range activation.Files(true) {
-		if k := adopt(f); k != nil {
-			k.inherited = true
-			all = append(all, k)
+// inherit takes over the sockets that systemd passed (sd_listen_fds(3)): those of
+// socket units, and what a process before this one had it keep. What is neither is left alone.
+func (s *Sockets) inherit(files []*os.File) {
+	pieces := make(map[string][]*os.File) // of a connection: itself, and what is known of it
+	for _, f := range files {
+		name := f.Name()
+		switch {
+		case strings.HasPrefix(name, connName):
+			pieces[name] = append(pieces[name], f)
+			continue
+		case strings.HasPrefix(name, listenName):
+			s.inheritKept(f)
+		default:
+			if k := adopt(f); k != nil {
+				k.inherited = true
+				s.inherited = append(s.inherited, k)
+			}
 		}
 		_ = f.Close() // the socket has its own duplicate
 	}
-	return all
+	for name, files := range pieces {
+		s.manager.Has(name, len(files))
+		if p := joined(name, files); p != nil {
+			s.passed = append(s.passed, p)
+		} else {
+			_ = s.manager.Forget(name) // it takes room; who cannot be told keeps it
+		}
+	}
+}
+
+// inheritKept takes over a socket of the process before this one.
+func (s *Sockets) inheritKept(f *os.File) {
+	s.manager.Has(f.Name(), 1)
+	k := adopt(f)
+	if k == nil {
+		_ = s.manager.Forget(f.Name()) // as above
+		return
+	}
+	k.name = f.Name()
+	if _, ok := k.addr.(*net.UnixAddr); ok {
+		// Without its file nobody can reach it: a runtime directory that was not preserved.
+		info, err := os.Lstat(k.addr.String())
+		if err != nil || info.Mode()&os.ModeSocket == 0 {
+			s.forget(k)
+			_ = k.close() // nothing can be in its queue that matters to anybody
+			return
+		}
+		k.inode = info
+	}
+	s.inherited = append(s.inherited, k)
 }
 
 // adopt makes a socket of a descriptor; nil if it is none that we can serve.
@@ -29,6 +66,7 @@ func adopt(f *os.File) *socket {
 		tune(c)
 		k, err := packetSocket(c)
 		if err == nil {
+			k.dropped = dropsOf(f)
 			return k
 		}
 	} else if err == nil {

@@ -4,6 +4,7 @@ package listen
 
 import (
 	"net"
+	"os"
 	"syscall"
 )
 
@@ -19,3 +20,5 @@ func tune(c net.PacketConn) {
 func Granted(net.PacketConn) int { return 0 }
 
 func holder(Address) string { return "another process" }
+
+func dropsOf(*os.File) uint32 { return 0 }

@@ -1,8 +1,10 @@
 // Package listen holds every listening socket of the process. A socket is
 // opened, or taken from systemd, when an input first asks for its address, and
 // stays open when that input lets go of it, so that a reload loses no
-// connection and no datagram. It hides socket options, socket files that a dead
-// process left behind, and who else has an address. It knows nothing of what is
+// connection and no datagram. Where a service manager keeps descriptors it also
+// outlives the process, and so do connections that are passed on. It hides socket
+// options, socket files that a dead process left behind, who else has an address,
+// and under which names the manager keeps what. It knows nothing of what is
 // spoken on a socket. A socket that somebody still reads is never closed by Sweep.
 package listen
 
@@ -16,14 +18,23 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"github.com/runnel-log/runnel/internal/systemd"
 )
 
 // Sockets are the listening sockets of the process, by address. It is safe for
 // concurrent use.
 type Sockets struct {
+	manager *systemd.Manager // nil: nobody keeps anything
+
 	mu        sync.Mutex // guards all below
 	open      map[string]*socket
 	inherited []*socket // from systemd, and not asked for yet
+	passed    []*Passed // connections of the process before, and not asked for yet
+	settled   bool      // Settle was called
+	passing             // connections for the process that comes
 }
 
 // socket is one listening socket and how many have it.
@@ -33,20 +44,32 @@ type socket struct {
 	closer    interface{ Close() error }
 	addr      net.Addr
 	inode     os.FileInfo // of the socket file that we made; nil otherwise
-	inherited bool
+	inherited bool        // a socket unit has it
+	name      string      // under which the manager keeps it; empty: it does not
 	taken     int
-	drops     atomic.Uint32 // the kernel's count, as last told
+	dropped   uint32        // the kernel's count when it was handed to us
+	drops     atomic.Uint32 // the same, as last told
 }
 
 // NewSockets returns a registry that holds the sockets systemd passed, if any,
 // and takes them out of the environment, so that no child process inherits the claim.
-func NewSockets() *Sockets {
-	return &Sockets{open: map[string]*socket{}, inherited: inherit()}
+func NewSockets() *Sockets { return Kept(nil, Handed()) }
+
+// Handed returns what systemd passed, each file under its name.
+func Handed() []*os.File { return activation.Files(true) }
+
+// Kept returns a registry that holds the sockets and connections among handed, which
+// it closes, and has the manager keep what it opens, and hand that to the
+// process that comes next, whatever ends this one.
+func Kept(manager *systemd.Manager, handed []*os.File) *Sockets {
+	s := &Sockets{manager: manager, open: map[string]*socket{}}
+	s.inherit(handed)
+	return s
 }
 
 // Stream returns a listener at a tcp, tls or unix URL. Its Close gives the
 // socket back and leaves it open; closing it wakes only its own Accept, and so
-// does its SetDeadline(time.Time) error. TCP
+// does its End(time.Duration). TCP
 // connections have keepalive on (a probe after 15 s, dead after 9 of them).
 // Two callers that name the same URL share the socket.
 func (s *Sockets) Stream(url string) (net.Listener, error) {
@@ -73,7 +96,7 @@ func (s *Sockets) Stream(url string) (net.Listener, error) {
 		return nil, fmt.Errorf("duplicate %s: %w", a.Key(), err)
 	}
 	k.taken++
-	return &listener{Listener: l, give: s.giver(k)}, nil
+	return &listener{Listener: l, give: s.giver(k), kept: k.inherited || k.name != ""}, nil
 }
 
 // Packet returns the socket at a udp or unixgram URL; Close is as Stream's. A
@@ -105,7 +128,7 @@ func (s *Sockets) Packet(url string) (net.PacketConn, error) {
 	}
 	k.taken++
 	if udp, ok := c.(*net.UDPConn); ok {
-		return &UDPConn{UDPConn: udp, give: s.giver(k), drops: &k.drops}, nil
+		return &UDPConn{UDPConn: udp, give: s.giver(k), drops: &k.drops, before: k.dropped}, nil
 	}
 	return &UnixConn{UnixConn: c.(*net.UnixConn), give: s.giver(k)}, nil
 }
@@ -117,7 +140,7 @@ func (s *Sockets) take(a Address) (*socket, error) {
 	if k == nil {
 		if k = s.claim(a); k == nil {
 			var err error
-			if k, err = open(a); err != nil {
+			if k, err = s.make(a); err != nil {
 				return nil, err
 			}
 		}
@@ -135,10 +158,28 @@ func (s *Sockets) take(a Address) (*socket, error) {
 	return k, nil
 }
 
+// make opens a socket at a and has it kept; s.mu is held. A kept socket that no
+// config asks for may be in the way, as where a host part has changed.
+func (s *Sockets) make(a Address) (*socket, error) {
+	for _, k := range slices.Clone(s.inherited) {
+		if k.name != "" && k.inTheWay(a) {
+			s.inherited = slices.DeleteFunc(s.inherited, func(other *socket) bool { return other == k })
+			s.forget(k)
+			_ = k.close()          // likewise
+			_ = s.manager.Settle() // its duplicate is as much in the way; bind will tell
+		}
+	}
+	k, err := open(a)
+	if err == nil {
+		s.keep(a, k)
+	}
+	return k, err
+}
+
 // claim finds a among the inherited sockets; s.mu is held.
 func (s *Sockets) claim(a Address) *socket {
 	for i, k := range s.inherited {
-		if matches(a, k) {
+		if k.name == "" && matches(a, k) || k.name == nameOf(a) && sameSocket(a, k) {
 			s.inherited = slices.Delete(s.inherited, i, i+1)
 			return k
 		}
@@ -157,7 +198,8 @@ func (s *Sockets) giver(k *socket) func() {
 
 // Sweep closes the sockets that nobody has: after a reload, those of addresses
 // that are no longer in the config. Sockets that came from systemd stay, as
-// systemd would not pass them again.
+// systemd would not pass them again; and before Settle those that were kept, as
+// this start may have failed and the next one wants them.
 func (s *Sockets) Sweep() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,10 +208,11 @@ func (s *Sockets) Sweep() {
 			continue
 		}
 		delete(s.open, key)
-		if k.inherited {
+		if k.inherited || k.name != "" && !s.settled {
 			s.inherited = append(s.inherited, k)
 			continue
 		}
+		s.forget(k)
 		_ = k.close() // nobody could act on it: the descriptor is gone either way
 	}
 }
@@ -178,12 +221,12 @@ func (s *Sockets) Sweep() {
 // or writes to, a unix socket that this process made, and what is queued there
 // already can still be taken. Without it, a sender that connects between
 // the last Accept and Close writes to a queue that dies with the socket. Sockets
-// from systemd stay as they are, as the next process serves their queue. There is no such means for TCP.
+// that somebody keeps stay as they are, as the next process serves their queue. There is no such means for TCP.
 func (s *Sockets) Refuse() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range s.open {
-		if k.inode == nil {
+		if k.inode == nil || k.name != "" {
 			continue
 		}
 		if raw, err := k.closer.(syscall.Conn).SyscallConn(); err == nil {
@@ -193,19 +236,30 @@ func (s *Sockets) Refuse() {
 }
 
 // Close closes every socket and removes the socket files that this process
-// made. Handles that are still open keep working until they are closed.
+// made, but those of sockets that are kept. Handles that are still open keep working
+// until they are closed. It returns when the manager has what it shall keep.
 func (s *Sockets) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
-	for key, k := range s.open {
-		errs = append(errs, k.close())
-		delete(s.open, key)
+	if s.manager.Keeps() {
+		errs = append(errs, s.manager.Settle())
 	}
-	for _, k := range s.inherited {
+	all := s.inherited
+	for _, k := range s.open {
+		all = append(all, k)
+	}
+	for _, k := range all {
+		if k.name != "" {
+			k.inode = nil // the file is the next process's
+		}
 		errs = append(errs, k.close())
 	}
-	s.inherited = nil
+	for _, p := range s.passed {
+		errs = append(errs, p.Conn.Close())
+	}
+	clear(s.open)
+	s.inherited, s.passed = nil, nil
 	return errors.Join(errs...)
 }
 
@@ -223,7 +277,24 @@ func (k *socket) close() error {
 // listener is one holder's duplicate of a listening socket.
 type listener struct {
 	net.Listener
-	give func()
+	give  func()
+	kept  bool                      // another process goes on with the queue
+	until atomic.Pointer[time.Time] // when Accept ends; nil: at Close
+}
+
+// over reports whether Accept is to end, of which it will tell.
+func (l *listener) over() bool {
+	until := l.until.Load()
+	return until != nil && !time.Now().Before(*until)
+}
+
+// Accept returns the next connection, and EMFILE without taking one where it would use a
+// descriptor that the store needs.
+func (l *listener) Accept() (net.Conn, error) {
+	if err := spare(l.Listener, descriptors()); err != nil && !l.over() {
+		return nil, err
+	}
+	return l.Listener.Accept()
 }
 
 func (l *listener) Close() error {
@@ -231,17 +302,32 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-// SetDeadline bounds this holder's Accept alone.
-func (l *listener) SetDeadline(t time.Time) error {
-	return l.Listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(t) // both kinds of stream have it
+// End ends this holder's Accept alone: after so much time for the connections
+// that the kernel has made already, and at once where the next process serves them.
+func (l *listener) End(after time.Duration) {
+	if l.kept {
+		after = 0
+	}
+	until := time.Now().Add(after)
+	l.until.Store(&until)
+	_ = l.Listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(until) // both kinds of stream have it; fails on a closed one only
 }
+
+// Kept reports whether the socket outlives this process.
+func (l *listener) Kept() bool { return l.kept }
 
 // UDPConn is one holder's duplicate of a UDP socket.
 type UDPConn struct {
 	*net.UDPConn
-	give  func()
-	drops *atomic.Uint32
+	give   func()
+	drops  *atomic.Uint32
+	before uint32
 }
+
+// Before returns what Dropped is to be told first of a socket that was handed
+// to this process: the kernel counts from its opening on, and so do we, so
+// that what it dropped while nobody read is seen.
+func (c *UDPConn) Before() uint32 { return c.before }
 
 // Dropped takes the socket's own count of datagrams dropped for want of buffer,
 // as SO_RXQ_OVFL tells it with a datagram, and returns how many are new

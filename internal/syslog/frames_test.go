@@ -62,6 +62,9 @@ func everySplit(t *testing.T, name string, data []byte, max int, want []string) 
 		if got, _ := frames(&chunks{data: data, cuts: []int{cut}}, max); !slices.Equal(got, want) {
 			t.Fatalf("%s cut at %d:\n got %q\nwant %q", name, cut, got, want)
 		}
+		if got := framesResumed(t, data, cut, max); !slices.Equal(got, want) {
+			t.Fatalf("%s, suspended at %d:\n got %q\nwant %q", name, cut, got, want)
+		}
 	}
 	if got, _ := frames(iotest.OneByteReader(bytes.NewReader(data)), max); !slices.Equal(got, want) {
 		t.Fatalf("%s byte by byte:\n got %q\nwant %q", name, got, want)

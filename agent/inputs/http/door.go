@@ -34,7 +34,7 @@ type door struct {
 // streamListener is what listen.Sockets hands out.
 type streamListener interface {
 	net.Listener
-	SetDeadline(time.Time) error
+	End(after time.Duration) // of Accept; at once where the next process goes on with the queue
 }
 
 // Close gives the socket back.

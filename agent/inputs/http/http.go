@@ -154,7 +154,7 @@ func (in *Input) runStop(ctx context.Context, finished <-chan struct{}, acceptin
 	}
 	in.end.Do(func() { close(in.ending) })
 	for _, d := range in.doors {
-		_ = d.l.SetDeadline(time.Now().Add(backlogTime)) // fails on a closed socket only
+		d.l.End(backlogTime)
 	}
 	accepting.Wait()
 	in.closeSilent()

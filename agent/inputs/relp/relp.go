@@ -79,7 +79,7 @@ type stream struct {
 // streamListener is what listen.Sockets hands out.
 type streamListener interface {
 	net.Listener
-	SetDeadline(time.Time) error
+	End(after time.Duration) // of Accept; at once where the next process goes on with the queue
 }
 
 // New opens the input's sockets. It returns what listen and tlsconf report,
@@ -184,7 +184,7 @@ func (in *Input) runStop(ctx context.Context, finished <-chan struct{}, acceptin
 	}
 	in.end.Do(func() { close(in.ending) })
 	for _, s := range in.streams {
-		_ = s.l.SetDeadline(time.Now().Add(backlogTime)) // fails on a closed listener only
+		s.l.End(backlogTime)
 	}
 	accepting.Wait()
 	in.each((*session).stop)

@@ -19,6 +19,9 @@ const drainTime = 500 * time.Millisecond
 // errStopped ends a connection that is drained.
 var errStopped = errors.New("input is stopping")
 
+// errPassed ends a connection that the next process goes on with.
+var errPassed = errors.New("passed on")
+
 // errWouldBlock says that the kernel holds nothing more of this connection
 // now. crypto/tls and the Framer take it for a timeout, and go on afterwards.
 var errWouldBlock net.Error = wouldBlock{}
@@ -48,6 +51,9 @@ type conn struct {
 	until    time.Time // when draining ends; set before draining
 	draining atomic.Bool
 	drained  bool
+
+	passing atomic.Bool // Read reads nothing more, so that the next process can
+	state   []byte      // of the Framer, where the process before has passed the connection on
 }
 
 func newConn(c net.Conn, onRead func()) (*conn, error) {
@@ -91,6 +97,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	if c.drained {
 		return 0, errStopped
 	}
+	if c.passing.Load() {
+		return 0, errWouldBlock
+	}
 	c.p = p
 	var draining bool
 	for {
@@ -101,6 +110,9 @@ func (c *conn) Read(p []byte) (int, error) {
 		}
 		if err := c.expired(err); err != nil {
 			return 0, err
+		}
+		if c.passing.Load() {
+			return 0, errWouldBlock
 		}
 	}
 	c.p = nil
@@ -137,7 +149,7 @@ func (c *conn) wait(limit time.Duration) (passed bool, err error) {
 }
 
 // expired deals with a deadline that has passed: it was the limit of a wait
-// long ago, or drain woke us.
+// long ago, or drain or pass woke us.
 func (c *conn) expired(err error) error {
 	switch {
 	case !errors.Is(err, os.ErrDeadlineExceeded):
@@ -155,10 +167,10 @@ func (c *conn) expired(err error) error {
 	return c.Conn.SetReadDeadline(c.until)
 }
 
-// setReadDeadline is SetReadDeadline that does not undo drain's.
+// setReadDeadline is SetReadDeadline that does not undo drain's or pass's.
 func (c *conn) setReadDeadline(t time.Time) {
 	_ = c.Conn.SetReadDeadline(t) // fails on a closed connection only, which Read reports
-	if c.draining.Load() {
+	if c.draining.Load() || c.passing.Load() {
 		_ = c.Conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
@@ -174,4 +186,16 @@ func (c *conn) drain() {
 	}
 	c.draining.Store(true)
 	_ = c.Conn.SetDeadline(time.Unix(1, 0)) // wakes the reader; nothing is written but TLS alerts
+}
+
+// pass makes the reader stop where it is: what the kernel holds is the next process's.
+func (c *conn) pass() {
+	c.passing.Store(true)
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+}
+
+// notPassed makes the reader, who calls it, drain instead.
+func (c *conn) notPassed() {
+	c.passing.Store(false)
+	c.drain()
 }

@@ -43,6 +43,24 @@ func (e events) listening(url string) {
 	e.log.Info().Str("url", url).Msg("listening")
 }
 
+func (e events) resumed(url string, connections int) {
+	e.log.Info().Str("url", url).Int("connections", connections).Msg("going on with connections of the process before")
+}
+
+func (e events) notBegun(url string, err error) {
+	e.log.Warn().Str("url", url).Err(err).
+		Msg("the service manager may still keep connections that are served here; a line may come twice if this process is killed")
+}
+
+func (e events) passedOn(connections int) {
+	e.log.Info().Int("connections", connections).Msg("passed connections on to the next process")
+}
+
+func (e events) notPassed(url string, err error) {
+	e.sampled.Warn().Str("url", url).Err(err).
+		Msg("a connection cannot be passed on and is closed; what its sender writes meanwhile is lost; raise FileDescriptorStoreMax")
+}
+
 func (e events) smallBuffer(url string, granted, asked int) {
 	e.log.Warn().Str("url", url).Int("granted_bytes", granted).Int("asked_bytes", asked).
 		Msg("the kernel grants a smaller receive buffer than asked for, bursts may be lost; raise net.core.rmem_max")

@@ -235,8 +235,8 @@ func (l *brokenListener) Accept() (net.Conn, error) {
 	return nil, &net.OpError{Op: "accept", Err: os.NewSyscallError("accept4", syscall.EMFILE)}
 }
 
-func (l *brokenListener) SetDeadline(time.Time) error { return nil }
-func (l *brokenListener) Close() error                { return nil }
+func (l *brokenListener) End(time.Duration) {}
+func (l *brokenListener) Close() error      { return nil }
 
 // TestRingIsBounded: beyond its size datagrams are refused, and there is room again after.
 func TestRingIsBounded(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/runnel-log/runnel/internal/listen"
 	"github.com/runnel-log/runnel/internal/syslog"
 )
 
@@ -27,16 +28,19 @@ const (
 
 // stream is one address that takes connections.
 type stream struct {
-	url  string
-	tls  bool
-	l    streamListener
-	open atomic.Int64
+	url        string
+	configured string // url as Pass and Passed know it: port 0 stays 0
+	tls        bool
+	l          streamListener
+	open       atomic.Int64
+	passes     bool             // its connections outlive this process
+	passed     []*listen.Passed // the process before this one had them
 }
 
 // streamListener is what listen.Sockets hands out.
 type streamListener interface {
 	net.Listener
-	SetDeadline(time.Time) error
+	End(after time.Duration) // of Accept; at once where the next process goes on with the queue
 }
 
 // runAccept takes connections until the listener is closed or its deadline passes.
@@ -47,7 +51,7 @@ func (in *Input) runAccept(ctx context.Context, s *stream) {
 		switch {
 		case err == nil:
 			wait = minBackoff
-			in.accept(ctx, s, c)
+			in.accept(ctx, s, c, nil)
 		case errors.Is(err, net.ErrClosed), errors.Is(err, os.ErrDeadlineExceeded):
 			return
 		default:
@@ -63,8 +67,8 @@ func (in *Input) runAccept(ctx context.Context, s *stream) {
 	}
 }
 
-// accept serves a new connection, or closes it.
-func (in *Input) accept(ctx context.Context, s *stream, c net.Conn) {
+// accept serves a new connection, or closes it. state is of one that was passed on.
+func (in *Input) accept(ctx context.Context, s *stream, c net.Conn, state []byte) {
 	who := in.peers.connected(c)
 	if !in.peers.allowed(who) {
 		in.counters.deniedAllow.Inc()
@@ -91,8 +95,9 @@ func (in *Input) accept(ctx context.Context, s *stream, c net.Conn) {
 		c.Close()
 		return
 	}
+	k.state = state
 	in.mu.Lock()
-	in.conns[k] = struct{}{}
+	in.conns[k] = s
 	in.mu.Unlock()
 	in.counters.connections.Inc()
 	s.open.Add(1)
@@ -120,8 +125,9 @@ func (in *Input) serve(s *stream, c *conn, who *peer, col *collector) {
 		defer t.Close() // says goodbye, so that the peer knows it was us
 		from = t
 	}
-	err := in.read(c, from, who, col)
+	err := in.read(s, c, from, who, col)
 	switch {
+	case errors.Is(err, errPassed):
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, errStopped):
 	case errors.Is(err, syslog.ErrFrameCount):
 		in.counters.errFrameCount.Inc()
@@ -164,8 +170,15 @@ func (in *Input) handshakeFailed(s *stream, who *peer, err error) {
 // read cuts what comes into messages. It emits when a batch is full and when
 // nothing more can be read now: a lone line is passed on at once, and a busy
 // connection gives full batches.
-func (in *Input) read(c *conn, from io.Reader, who *peer, col *collector) error {
+func (in *Input) read(s *stream, c *conn, from io.Reader, who *peer, col *collector) error {
 	f := syslog.NewFramer(from, int(in.options.MaxMessage))
+	if c.state != nil {
+		var err error
+		if f, err = syslog.ResumeFramer(from, int(in.options.MaxMessage), c.state); err != nil {
+			return err
+		}
+		c.state = nil
+	}
 	in.share(f, who)
 	defer f.Share(nil)
 	var empty uint64
@@ -183,10 +196,29 @@ func (in *Input) read(c *conn, from io.Reader, who *peer, col *collector) error 
 		if err != errWouldBlock {
 			return err
 		}
+		if c.passing.Load() {
+			if in.handOn(s, c, f) {
+				return errPassed
+			}
+			continue
+		}
 		if err := in.quiet(c, f); err != nil && err != errStopped {
 			return err
 		}
 	}
+}
+
+// handOn passes a connection on to the next process, with the message it is in
+// the middle of. Where that cannot be, it is drained, as if there were no next process.
+func (in *Input) handOn(s *stream, c *conn, f *syslog.Framer) bool {
+	err := in.sockets.Pass(s.configured, c.Conn, f.Suspend())
+	if err != nil {
+		in.events.notPassed(s.url, err)
+		c.notPassed()
+		return false
+	}
+	in.passed.Add(1)
+	return true
 }
 
 // quiet waits for the sender to say more. One that stays silent keeps only a small buffer.

@@ -13,6 +13,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/runnel-log/runnel/agent/inputs"
@@ -33,6 +34,7 @@ type Input struct {
 	name     []byte
 	agent    []byte
 	emit     inputs.Emit
+	sockets  *listen.Sockets
 	peers    *peers
 	tls      *tls.Config
 	counters *counters
@@ -50,7 +52,9 @@ type Input struct {
 	serving sync.WaitGroup // one for each connection
 
 	mu    sync.Mutex // guards conns
-	conns map[*conn]struct{}
+	conns map[*conn]*stream
+
+	passed atomic.Int64 // connections, to the next process
 }
 
 // New opens the input's sockets. It returns what listen and tlsconf report,
@@ -61,11 +65,11 @@ func New(o *Options, setup inputs.Setup) (*Input, error) {
 		return nil, fmt.Errorf("timezone: %w", err)
 	}
 	in := &Input{
-		options: o, zone: zone, name: []byte(setup.Name), agent: []byte(setup.Agent), emit: setup.Emit,
+		options: o, zone: zone, name: []byte(setup.Name), agent: []byte(setup.Agent), emit: setup.Emit, sockets: setup.Sockets,
 		counters: newCounters(setup.Metrics, setup.Name), events: newEvents(setup.Log), now: o.now,
 		// Room for a few commits' worth of small batches; when it is full, emitting waits.
 		unsettled: make(chan pending, 1024),
-		ending:    make(chan struct{}), conns: map[*conn]struct{}{},
+		ending:    make(chan struct{}), conns: map[*conn]*stream{},
 	}
 	if in.now == nil {
 		in.now = time.Now
@@ -112,7 +116,10 @@ func (in *Input) open(url string, sockets *listen.Sockets) error {
 	if err != nil {
 		return err
 	}
-	s := &stream{url: taken(a, l.Addr()), tls: a.Scheme == "tls", l: l.(streamListener)}
+	s := &stream{url: taken(a, l.Addr()), configured: a.String(), tls: a.Scheme == "tls", l: l.(streamListener)}
+	if a.Scheme == "tcp" { // the keys of a TLS connection are in this process's memory, and stay there
+		s.passes, s.passed = sockets.Passes(), sockets.Passed(s.configured)
+	}
 	in.streams, in.order = append(in.streams, s), append(in.order, s)
 	return nil
 }
@@ -151,6 +158,7 @@ func (in *Input) Run(ctx context.Context) error {
 	}
 	for _, s := range in.streams {
 		in.events.listening(s.url)
+		in.resume(emitting, s)
 		accepting.Go(func() { in.runAccept(emitting, s) })
 	}
 	finished := make(chan struct{})
@@ -163,7 +171,25 @@ func (in *Input) Run(ctx context.Context) error {
 	settling.Wait()
 	close(finished)
 	stopping.Wait()
+	if n := in.passed.Load(); n > 0 {
+		in.events.passedOn(int(n))
+	}
 	return nil
+}
+
+// resume goes on with the connections that the process before had.
+func (in *Input) resume(ctx context.Context, s *stream) {
+	if len(s.passed) == 0 {
+		return
+	}
+	if err := in.sockets.Begin(s.passed); err != nil {
+		in.events.notBegun(s.url, err)
+	}
+	for _, p := range s.passed {
+		in.accept(ctx, s, p.Conn, p.State)
+	}
+	in.events.resumed(s.url, len(s.passed))
+	s.passed = nil
 }
 
 // runStop stops the input when ctx ends, and gives up what is not finished stopTime later.
@@ -185,28 +211,34 @@ func (in *Input) runStop(ctx context.Context, finished <-chan struct{}, acceptin
 // started says where the input listens, and what the kernel grants it.
 func (in *Input) started(p *packets) {
 	in.events.listening(p.url)
-	if _, ok := p.conn.(*listen.UDPConn); ok {
+	if udp, ok := p.conn.(*listen.UDPConn); ok {
+		in.countDrops(p, udp.Dropped(udp.Before()))
 		if granted := listen.Granted(p.conn); granted > 0 && granted < listen.ReceiveBuffer {
 			in.events.smallBuffer(p.url, granted, listen.ReceiveBuffer)
 		}
 	}
 }
 
-// stop ends accepting, first of connections that the kernel has made already,
-// and then has every connection read to where it is.
+// stop ends accepting, first of connections that the kernel has made already
+// and nobody else would serve, and then has every connection read to where it
+// is, or passed on.
 func (in *Input) stop(accepting *sync.WaitGroup) {
 	in.end.Do(func() { close(in.ending) })
 	for _, p := range in.packets {
 		_ = p.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader; fails on a closed socket only
 	}
 	for _, s := range in.streams {
-		_ = s.l.SetDeadline(time.Now().Add(backlogTime)) // likewise
+		s.l.End(backlogTime)
 	}
 	accepting.Wait()
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for c := range in.conns {
-		c.drain()
+	for c, s := range in.conns {
+		if s.passes {
+			c.pass()
+		} else {
+			c.drain()
+		}
 	}
 }
 

@@ -1,0 +1,11 @@
+//go:build !linux
+
+package systemd
+
+import (
+	"errors"
+	"os"
+)
+
+// Memory fails: systemd is Linux's.
+func Memory([]byte) (*os.File, error) { return nil, errors.ErrUnsupported }
