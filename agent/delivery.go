@@ -38,6 +38,7 @@ type delivery struct {
 	events    events
 	book      *book     // of what forwarders give up and are given again
 	redrives  *redrives // of dead letters
+	maxSize   int64     // agent.max_size
 
 	moving sync.Mutex // held while a cursor moves; taken before mu
 
@@ -272,6 +273,17 @@ func (d *delivery) moveCursor(stream string, to uint64) error {
 		return fmt.Errorf("the cursor was moved, but a restart may undo it: %w", err)
 	}
 	return nil
+}
+
+// lag returns how long the oldest record that is still to be delivered has been
+// here, 0 where there is none: by the clock that told when it came, unless that has
+// gone back meanwhile.
+func (d *delivery) lag(stream string, b storage.Backlog) time.Duration {
+	at, ok := d.position(stream)
+	if h, there := d.store.Head(stream, at); ok && there && b.Records > 0 {
+		return max(b.Age, time.Since(record.TimeOf(h.MinReceived)))
+	}
+	return 0
 }
 
 // pending returns how many records of a stream are still to be delivered.

@@ -28,6 +28,7 @@ type deliveryCounts struct {
 // move with the cursor, and only then, so that nothing is counted twice.
 type streamCounts struct {
 	delivered, filtered, expired, damaged, dead, repeated *metrics.Counter
+	outlook                                               outlook
 }
 
 // pass counts what a cursor passed.
@@ -62,14 +63,21 @@ func (c *deliveryCounts) of(stream string) *streamCounts {
 		counter := func(what string) *metrics.Counter {
 			return c.set.GetOrCreateCounter(fmt.Sprintf(`runnel_forwarder_%s_records_total{forwarder=%q,stream=%q}`, what, c.name, stream))
 		}
-		counts = &streamCounts{counter("delivered"), counter("filtered"), counter("expired"), counter("damaged"), counter("dead"), counter("repeated")}
+		counts = &streamCounts{delivered: counter("delivered"), filtered: counter("filtered"), expired: counter("expired"), damaged: counter("damaged"),
+			dead: counter("dead"), repeated: counter("repeated")}
 		c.streams[stream] = counts
-		c.set.GetOrCreateGauge(fmt.Sprintf(`runnel_forwarder_pending_records{forwarder=%q,stream=%q}`, c.name, stream), func() float64 {
-			if d := c.running.Load(); d != nil {
-				return float64(d.pending(stream))
-			}
-			return 0
-		})
+		gauge := func(what string, f func(d *delivery) float64) {
+			c.set.GetOrCreateGauge(fmt.Sprintf(`runnel_forwarder_%s{forwarder=%q,stream=%q}`, what, c.name, stream), func() float64 {
+				if d := c.running.Load(); d != nil {
+					return f(d)
+				}
+				return 0
+			})
+		}
+		gauge("pending_records", func(d *delivery) float64 { return float64(d.pending(stream)) })
+		gauge("lag_bytes", func(d *delivery) float64 { return float64(d.backlog(stream).Bytes) })
+		gauge("lag_seconds", func(d *delivery) float64 { return d.lag(stream, d.backlog(stream)).Seconds() })
+		gauge("full_seconds", func(d *delivery) float64 { return counts.outlook.fullSeconds(d.maxSize) })
 	}
 	return counts
 }

@@ -172,7 +172,7 @@ func (a *Agent) startDeliveries(b *build) {
 		}
 		ctx, cancel := context.WithCancel(a.hard)
 		d := &delivering{delivery: newDelivery(fc, f, a.store, counts, a.events), cancel: cancel, done: make(chan struct{})}
-		d.book, d.redrives = a.forwarderBook, a.redrivesOf(fc.Name)
+		d.book, d.redrives, d.maxSize = a.forwarderBook, a.redrivesOf(fc.Name), b.config.MaxSize
 		a.deliveries[fc.Name] = d
 		a.wg.Go(func() {
 			defer close(d.done)

@@ -195,9 +195,11 @@ func (d *delivery) status(rate float64) query.ForwarderStatus {
 		c := query.CursorStatus{Stream: in.Name, Next: at, End: in.Next, Delivered: counts.delivered.Get(), Filtered: counts.filtered.Get(),
 			Expired: counts.expired.Get() + reached - at, Damaged: counts.damaged.Get(), Dead: counts.dead.Get()}
 		if reached < in.Next {
-			c.LagRecords = in.Next - reached
-			if h, ok := d.store.Head(in.Name, at); ok {
-				c.LagSeconds = time.Since(record.TimeOf(h.MinReceived)).Seconds()
+			b := d.store.Backlog(in.Name, at)
+			c.LagRecords, c.LagBytes, c.LagSeconds = in.Next-reached, b.Bytes, d.lag(in.Name, b).Seconds()
+			f, is := counts.outlook.ahead(d.maxSize)
+			if c.Measuring = is == outlookMeasuring; is == outlookFull {
+				c.Full = &query.FullStatus{InSeconds: f.in.Seconds(), By: f.by, Then: f.then}
 			}
 		}
 		s.Streams = append(s.Streams, c)
@@ -255,7 +257,18 @@ func (a *Agent) runRates(ctx context.Context) {
 			return
 		case <-ticker.C:
 			a.rates.measure(a.totals(), rateEvery.Seconds())
+			a.look(time.Now())
 		}
+	}
+}
+
+// look has every delivery look at its backlog.
+func (a *Agent) look(now time.Time) {
+	a.mu.Lock()
+	deliveries := slices.Collect(maps.Values(a.deliveries))
+	a.mu.Unlock()
+	for _, d := range deliveries {
+		d.look(now)
 	}
 }
 

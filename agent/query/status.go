@@ -150,15 +150,26 @@ type ForwarderStatus struct {
 
 // CursorStatus is how far a forwarder has come in one stream.
 type CursorStatus struct {
-	Stream     string  `json:"stream"`
-	Next       uint64  `json:"next"` // the first offset not delivered yet
-	End        uint64  `json:"end"`  // the offset that the stream's next record will get
-	LagRecords uint64  `json:"lag_records"`
-	LagSeconds float64 `json:"lag_seconds"` // the age of the oldest record not delivered
-	Delivered  uint64  `json:"delivered"`
-	Filtered   uint64  `json:"filtered"`          // its where said no
-	Expired    uint64  `json:"expired"`           // retention took them first
-	Damaged    uint64  `json:"damaged"`           // could not be read any more
-	Dead       uint64  `json:"dead"`              // refused for good; in the stream's dead letters
-	Redrive    bool    `json:"redrive,omitempty"` // its dead letters go again up to End, and Delivered have; filtered are those of others
+	Stream     string      `json:"stream"`
+	Next       uint64      `json:"next"` // the first offset not delivered yet
+	End        uint64      `json:"end"`  // the offset that the stream's next record will get
+	LagRecords uint64      `json:"lag_records"`
+	LagBytes   int64       `json:"lag_bytes"`   // of the blocks not delivered, on disk
+	LagSeconds float64     `json:"lag_seconds"` // the age of the oldest record not delivered
+	Delivered  uint64      `json:"delivered"`
+	Filtered   uint64      `json:"filtered"`            // its where said no
+	Expired    uint64      `json:"expired"`             // retention took them first
+	Damaged    uint64      `json:"damaged"`             // could not be read any more
+	Dead       uint64      `json:"dead"`                // refused for good; in the stream's dead letters
+	Full       *FullStatus `json:"full,omitempty"`      // absent where nothing fills up, or that is not known yet
+	Measuring  bool        `json:"measuring,omitempty"` // it is behind, and how fast its backlog grows is not known yet
+	Redrive    bool        `json:"redrive,omitempty"`   // its dead letters go again up to End, and Delivered have; filtered are those of others
+}
+
+// FullStatus is when the buffer of a stream is full for a forwarder that is
+// behind, if its backlog goes on growing as it does.
+type FullStatus struct {
+	InSeconds float64 `json:"in_seconds"`
+	By        string  `json:"by"`   // max_age or max_size (the stream's), agent.max_size or disk
+	Then      string  `json:"then"` // expire: what it has not delivered is dropped; drop_new: what comes is; push_back: senders are told to wait
 }

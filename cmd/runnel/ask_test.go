@@ -64,7 +64,7 @@ func (*stub) Status() query.Status {
 		Inputs:    []query.InputStatus{{Name: "docker", Kind: "syslog", Records: 1234, Bytes: 2048, Rate: 17, Listeners: []query.ListenerStatus{{URL: "udp://:514", KernelDrops: 3}, {URL: "tcp://:514", Connections: 2}}}},
 		Pipelines: []query.PipelineStatus{{Name: "main", From: []string{"docker"}, Received: 1234, Stored: 1200, Dropped: map[string]uint64{"filter": 34}}},
 		Forwarders: []query.ForwarderStatus{{Name: "hook", Kind: "webhook", To: "https://example.org/h", State: "retrying", LastError: "503 \x1b[2J",
-			Streams: []query.CursorStatus{{Stream: "app", Next: 7, End: 2501, LagRecords: 2494, LagSeconds: 90}}}},
+			Streams: []query.CursorStatus{{Stream: "app", Next: 7, End: 2501, LagRecords: 2494, LagBytes: 1 << 20, LagSeconds: 90, Full: &query.FullStatus{InSeconds: 41 * 3600, By: "max_size", Then: "expire"}}}}},
 	}
 }
 func (h *stub) Audit() query.Audit {
@@ -184,7 +184,8 @@ func TestStatusIsATable(t *testing.T) {
 	url, token := api(t, new(stub))
 	out, errs, code := verb("status", "--api", url, "--token-file", token)
 	for _, want := range []string{"vm-17  runnel 1.2.3  pid 42  up 1h2m", "NAME    KIND    LISTENS ON", "docker  syslog  udp://:514      2     1234  2.0KiB  17/s          -          -     3       -",
-		"filter=34", "retrying", "2494   1m30s", "forwarder hook    -"} {
+		"filter=34", "retrying", "2494  1.0MiB   1m30s      41h", "forwarder hook    -",
+		"at this rate the buffer of app is full in 41h"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("status lacks %q (exit %d %s):\n%s", want, code, errs, out)
 		}

@@ -61,7 +61,64 @@ func printStatus(w io.Writer, st query.Status, now time.Time) error {
 		}
 	}
 	troubles := troubleTable(st, now)
-	return troubles.print(w)
+	if err := troubles.print(w); err != nil {
+		return err
+	}
+	return printOutlook(w, st)
+}
+
+// printOutlook says what will become of forwarders that are behind, if all goes on
+// as it does.
+func printOutlook(w io.Writer, st query.Status) error {
+	for _, f := range st.Forwarders {
+		for _, c := range f.Streams {
+			if c.Full == nil {
+				continue
+			}
+			_, err := fmt.Fprintf(w, "\nat this rate the buffer of %s is full in %s (%s): %s\n", visible(w, c.Stream), fullSpan(c.Full), visible(w, c.Full.By), outcome(w, c.Full.Then, f.Name))
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// outcome says what happens when a buffer is full.
+func outcome(w io.Writer, then, forwarder string) string {
+	switch then {
+	case "drop_new":
+		return "then what comes is dropped"
+	case "push_back":
+		return "then senders are told to wait"
+	}
+	return "then records are dropped that " + visible(w, forwarder) + " has not delivered"
+}
+
+// fullIn is when the buffer is full: a question mark where that is not known yet.
+func fullIn(c *query.CursorStatus) string {
+	switch {
+	case c.Full != nil:
+		return fullSpan(c.Full)
+	case c.Measuring:
+		return "?"
+	}
+	return "-"
+}
+
+func fullSpan(f *query.FullStatus) string {
+	text := span(max(f.InSeconds, 0.1))
+	if hours, whole := strings.CutSuffix(text, "h0m"); whole {
+		return hours + "h"
+	}
+	return text
+}
+
+func lagSize(n int64) string {
+	if n == 0 {
+		return "-"
+	}
+	return size(n)
 }
 
 func inputTable(st query.Status) table {
@@ -138,14 +195,14 @@ func streamTable(st query.Status, now time.Time) table {
 }
 
 func forwarderTable(st query.Status) table {
-	t := table{title: "FORWARDERS", head: []string{"NAME", "KIND", "TO", "STATE", "RATE", "STREAM", "NEXT", "LAG", "BEHIND", "DELIVERED", "FILTERED", "EXPIRED", "DEAD"}}
+	t := table{title: "FORWARDERS", head: []string{"NAME", "KIND", "TO", "STATE", "RATE", "STREAM", "NEXT", "LAG", "BYTES", "BEHIND", "FULL IN", "DELIVERED", "FILTERED", "EXPIRED", "DEAD"}}
 	for _, f := range st.Forwarders {
 		cells := []string{f.Name, f.Kind, f.To, f.State, rate(f.Rate)}
 		if len(f.Streams) == 0 {
-			t.add(append(cells, "", "", "", "", "", "", "", "")...)
+			t.add(append(cells, "", "", "", "", "", "", "", "", "", "")...)
 		}
 		for _, c := range f.Streams {
-			t.add(append(cells, c.Stream, num(c.Next), zero(c.LagRecords), span(c.LagSeconds), num(c.Delivered), zero(c.Filtered), zero(c.Expired), zero(c.Dead))...)
+			t.add(append(cells, c.Stream, num(c.Next), zero(c.LagRecords), lagSize(c.LagBytes), span(c.LagSeconds), fullIn(&c), num(c.Delivered), zero(c.Filtered), zero(c.Expired), zero(c.Dead))...)
 			cells = []string{"", "", "", "", ""}
 		}
 	}
