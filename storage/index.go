@@ -125,6 +125,15 @@ func (st *stream) pop() {
 	}
 }
 
+// shed takes the blocks out of the index that lie before the stream's first offset.
+func (st *stream) shed() {
+	first := st.first
+	for _, h := st.oldest(); h != nil && h.next() <= first; _, h = st.oldest() {
+		st.pop()
+	}
+	st.first = first
+}
+
 // The index of a sealed segment, so that opening it reads one value and not a
 // page of every block (docs/format/storage.md "Index").
 const headEncoded = 64

@@ -341,3 +341,41 @@ func TestLeftoversOfAnInterruptedRewriteAreRecognised(t *testing.T) {
 	_, numbers := numbersFrom(t, s, "errors", 1)
 	wantRun(t, numbers, 0, n)
 }
+
+// TestWhatRetentionTookIsGoneAfterACrash: where the records' segment is older than the
+// one that says they were taken, they are neither counted nor come back.
+func TestWhatRetentionTookIsGoneAfterACrash(t *testing.T) {
+	o := Options{Dir: t.TempDir(), SegmentSize: 1 << 20}
+	s := openStore(t, o)
+	for i := range 4 {
+		put(t, s, "a", numbered(uint64(i*50), 50, 30))
+	}
+	s.rotate.Store(true)
+	put(t, s, "b", numbered(0, 1, 30)) // ends the segment
+	put(t, s, "b", numbered(1, 1, 30))
+	if n := segmentFiles(t, s); n != 2 {
+		t.Fatalf("%d segments", n)
+	}
+	s.mu.Lock()
+	for range 3 {
+		s.expire(s.streams["a"])
+	}
+	s.mu.Unlock()
+	put(t, s, "b", numbered(2, 1, 30)) // has it written that a begins later
+	want := info(t, s, "a")
+	crashed := o
+	crashed.Dir = t.TempDir()
+	if err := os.CopyFS(crashed.Dir, os.DirFS(o.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	again := openStore(t, crashed)
+	if got := info(t, again, "a"); got.First != 151 || got.Records != 50 || got.Records != want.Records || got.Bytes != want.Bytes {
+		t.Errorf("got %+v\nwant %+v", got, want)
+	}
+	again.mu.Lock()
+	again.expire(again.streams["a"])
+	again.mu.Unlock()
+	if got := info(t, again, "a"); got.First != 201 || got.Records != 0 {
+		t.Errorf("after the last block was taken: %+v", got)
+	}
+}

@@ -290,6 +290,9 @@ func (s *Store) adoptAll(contents []*segmentIndex) (lost bool) {
 		st := s.stream(key.stream)
 		st.next = max(st.next, c.next)
 	}
+	for _, st := range s.streams { // a later segment may say that retention has taken what an earlier one holds
+		st.shed()
+	}
 	if s.stateLost { // what retention had taken is not known any more
 		for _, st := range s.streams {
 			if _, h := st.oldest(); h != nil {
