@@ -177,18 +177,35 @@ func startAgent(t *testing.T, config string) *agent {
 // inherits sockets as systemd passes them: LISTEN_FDS, from descriptor 3.
 func startAgentIn(t *testing.T, dir, config string, sockets ...*os.File) *agent {
 	t.Helper()
-	config = strings.NewReplacer("$DIR", dir, "$GUEST", guest).Replace(config)
-	config += fmt.Sprintf("\napi: {listen: 'unix://%s/api.sock', open: true}\nagent: {name: test-agent, data_dir: %s/data}\n", dir, dir)
-	path := filepath.Join(dir, "runnel.yaml")
-	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	path := configure(t, dir, config)
 	cmd := exec.Command(binary, "run", "-c", path)
 	if len(sockets) > 0 {
 		cmd = exec.Command("sh", "-c", `LISTEN_PID=$$ exec "$0" run -c "$1"`, binary, path)
 		cmd.Env = append(os.Environ(), fmt.Sprintf("LISTEN_FDS=%d", len(sockets)))
 		cmd.ExtraFiles = sockets
 	}
+	return startAgentAs(t, dir, cmd)
+}
+
+// configure writes config and what every agent here has. A config with an agent
+// section of its own names the data directory $DIR/data.
+func configure(t *testing.T, dir, config string) (path string) {
+	t.Helper()
+	if !strings.Contains(config, "\nagent:") {
+		config += "\nagent: {name: test-agent, data_dir: $DIR/data}\n"
+	}
+	config += "\napi: {listen: 'unix://$DIR/api.sock', open: true}\n"
+	config = strings.NewReplacer("$DIR", dir, "$GUEST", guest).Replace(config)
+	path = filepath.Join(dir, "runnel.yaml")
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// startAgentAs runs the agent of a folder that is configured, with a command of the test's own.
+func startAgentAs(t *testing.T, dir string, cmd *exec.Cmd) *agent {
+	t.Helper()
 	a := &agent{process: start(t, cmd), dir: dir}
 	a.client = &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", dir+"/api.sock")

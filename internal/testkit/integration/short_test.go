@@ -1,0 +1,16 @@
+//go:build integration && !soak
+
+package integration
+
+import "time"
+
+// How often, and how long, the tests of faults do what they do.
+const (
+	fullCycles  = 4
+	truncations = 5
+	stoppedFor  = 8 * time.Second
+	floodFor    = 8 * time.Second
+)
+
+// delays are how long a sync of the disk takes.
+var delays = []time.Duration{time.Second, 12 * time.Second}

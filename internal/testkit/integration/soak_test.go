@@ -1,0 +1,16 @@
+//go:build integration && soak
+
+package integration
+
+import "time"
+
+// How often, and how long, the tests of faults do what they do.
+const (
+	fullCycles  = 20
+	truncations = 50
+	stoppedFor  = 100 * time.Second // longer than a forwarder waits for an answer
+	floodFor    = 3 * time.Minute
+)
+
+// delays are how long a sync of the disk takes.
+var delays = []time.Duration{time.Second, 5 * time.Second, 12 * time.Second, 30 * time.Second}
