@@ -41,6 +41,7 @@ test: deps build ## every test: vet, staticcheck, unit and race, every guest and
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
 	$(GO) test -timeout 15m ./...
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(RACE)
+	./internal/testkit/fuzz 2s
 	$(GO) test -tags integration -timeout 20m -count 1 $(INTEGRATION)
 
 soak: deps build ## the long forms of the tests: hours
@@ -63,10 +64,8 @@ bench: build ## measure, and say where the figures go
 bench-compare: ## compare the benchmarks of this tree with those of REF (default main)
 	./internal/testkit/bench-compare.sh $(REF)
 
-fuzz: ## every fuzz target, FUZZTIME each
-	@for f in $$(grep -rlE '^func Fuzz' --include='*_test.go' .); do \
-	  for t in $$(grep -hoE '^func Fuzz\w+' $$f | sed 's/func //'); do \
-	    echo "== $$t ($$(dirname $$f))"; $(GO) test -run '^$$' -fuzz "^$$t$$" -fuzztime $(FUZZTIME) ./$$(dirname $$f) || exit 1; done; done
+fuzz: ## every fuzz target, FUZZTIME each; an input that fails is left in testdata/fuzz
+	./internal/testkit/fuzz $(FUZZTIME)
 
 package: $(BUNDLED) ## static binaries for linux/amd64, linux/arm64 and darwin/arm64 in ./dist
 	@mkdir -p dist
