@@ -88,7 +88,25 @@ func loadToken(c *Config) (string, error) {
 	token := make([]byte, 32)
 	rand.Read(token) //nolint:errcheck // never fails
 	text := hex.EncodeToString(token)
-	return text, os.WriteFile(path, []byte(text+"\n"), 0o600)
+	return text, writeToken(path, text)
+}
+
+// writeToken puts a token in place at once: a file without one, left by a kill in
+// between, would keep the next start from taking place.
+func writeToken(path, text string) error {
+	next := path + ".new"
+	if err := os.Remove(next); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(next, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text + "\n")
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	return os.Rename(next, path)
 }
 
 // source shows the store to the API.

@@ -110,3 +110,25 @@ func TestAgentTakesOverADeadOnesSockets(t *testing.T) {
 	}
 	c.Close()
 }
+
+// TestATokenThatWasBeingMadeKeepsNobodyFromStarting: kill -9 may leave the file that
+// was to become the token, never a token that is empty.
+func TestATokenThatWasBeingMadeKeepsNobodyFromStarting(t *testing.T) {
+	dir := shortDir(t)
+	token := filepath.Join(dir, "data", tokenFile)
+	if err := os.MkdirAll(filepath.Dir(token), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(token+".new", []byte("half"), 0o400); err != nil {
+		t.Fatal(err)
+	}
+	a := startAgent(t, dir, "inputs: {in: {type: syslog, listen: ['tcp://127.0.0.1:0']}}\n", newTaker())
+	a.stop(t)
+	made := strings.TrimSpace(string(mustRead(t, token)))
+	if info, err := os.Stat(token); err != nil || len(made) != 64 || info.Mode().Perm() != 0o600 {
+		t.Errorf("token %q, %v, %v", made, info.Mode(), err)
+	}
+	if _, err := os.Stat(token + ".new"); err == nil {
+		t.Error("what was to become the token is still there")
+	}
+}
