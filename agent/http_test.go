@@ -43,9 +43,9 @@ func postTo(client *http.Client, address, key string, body []byte) (code int, te
 	return answer.StatusCode, string(b)
 }
 
-// oracle is senders that number what they send, each with one body under way,
+// posters are senders that number what they send, each with one body under way,
 // and repeat it under its key until it is acknowledged.
-type oracle struct {
+type posters struct {
 	address atomic.Pointer[string]
 	acked   atomic.Int64
 	stop    atomic.Bool
@@ -61,7 +61,7 @@ func bodyOf(sender, n int) (body []byte, records int) {
 	return body, records
 }
 
-func (o *oracle) runSender(t *testing.T, sender int, acks chan<- struct{}) {
+func (o *posters) runSender(t *testing.T, sender int, acks chan<- struct{}) {
 	client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
 	defer client.CloseIdleConnections()
 	for n := o.bodies[sender]; !o.stop.Load(); {
@@ -91,16 +91,16 @@ func (o *oracle) runSender(t *testing.T, sender int, acks chan<- struct{}) {
 // answered with 200 is there, each body is there whole and once however often it
 // was sent, and the module's state moved with it: it has counted every record once.
 func TestKilledAgentTakesEachBodyOnce(t *testing.T) {
-	kills := 50
+	kills := 10
 	if soak {
-		kills = 1000
+		kills = 200
 	}
 	dir := childDirectory(t, fmt.Sprintf(`
 inputs: {in: {type: http, listen: "127.0.0.1:0"}}
 modules: {m: {%s}}
 pipelines: {main: {from: [in], stream: app, steps: [{module: m}]}}
 `, conformance(t)))
-	o := &oracle{bodies: make([]int, 3)}
+	o := &posters{bodies: make([]int, 3)}
 	acks := make(chan struct{}, 1) // one stands for any number
 	var wg sync.WaitGroup
 	for k := range kills {
@@ -128,7 +128,7 @@ pipelines: {main: {from: [in], stream: app, steps: [{module: m}]}}
 }
 
 // httpChild starts an agent in dir and says where it is; end kills it.
-func httpChild(t *testing.T, dir string, o *oracle) (end func()) {
+func httpChild(t *testing.T, dir string, o *posters) (end func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	cmd := exec.CommandContext(ctx, os.Args[0])

@@ -43,7 +43,13 @@ func runChild(dir string) int {
 		fmt.Println("failed:", err)
 		return 1
 	}
-	a := newAgent(dir, string(text), picky{})
+	plan := os.Getenv(childPoint)
+	reached := killAt(plan)
+	a := newAgent(dir, string(text), reaching{picky{}, reached})
+	a.options.points.reached = reached
+	if plan != "" {
+		a.options.points.segments = 1 << 20 // so that some end
+	}
 	if err := a.run(); err != nil {
 		fmt.Println("failed:", err)
 		return 1
