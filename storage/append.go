@@ -11,10 +11,11 @@ import (
 	"github.com/runnel-log/runnel/record"
 )
 
+// MaxStaged is how many bytes of records and state may wait for their commit where
+// Options do not say less.
+const MaxStaged = 64 << 20
+
 const (
-	// maxStaged is how many bytes of records and state may wait for their commit; Append
-	// blocks beyond it.
-	maxStaged = 64 << 20
 	// keepRaw is how many staged bytes keep their uncompressed form for readers
 	// that follow closely; beyond it memory matters more.
 	keepRaw = 12 << 20
@@ -126,7 +127,7 @@ func settled() *Receipt {
 
 // Append takes the unit's batches over, whatever it returns, and stages all of
 // it for the next commit. The receipt is fulfilled after fsync. Append blocks
-// while 64 MiB wait for the disk. It returns ErrFull if a stream is full and
+// while Options.MaxStaged wait for the disk. It returns ErrFull if a stream is full and
 // pushes back; ctx's error; ErrState; or ErrClosed; then nothing of the unit was
 // taken. Where a full stream drops its records, the changes are stored all the
 // same: the caller has moved on. Records of one caller into one stream keep
@@ -218,7 +219,7 @@ func (s *Store) admit(ctx context.Context, u *Unit) (overflows bool, err error) 
 		if err := s.refused(u); err != nil {
 			return false, err
 		}
-		if in.bytes == 0 || in.bytes+size <= maxStaged {
+		if in.bytes == 0 || in.bytes+size <= s.options.MaxStaged {
 			return false, nil
 		}
 		if err := ctx.Err(); err != nil { // nobody waits any more: it is not to be dropped

@@ -133,12 +133,12 @@ func TestAppendBlocksWhenTooMuchIsStaged(t *testing.T) {
 			}
 			break
 		}
-		if staged += size; staged > maxStaged+size {
-			t.Fatalf("%d bytes staged, the bound is %d", staged, maxStaged)
+		if staged += size; staged > MaxStaged+size {
+			t.Fatalf("%d bytes staged, the bound is %d", staged, MaxStaged)
 		}
 	}
-	if staged < maxStaged/2 {
-		t.Fatalf("blocked at %d bytes, want about %d", staged, maxStaged)
+	if staged < MaxStaged/2 {
+		t.Fatalf("blocked at %d bytes, want about %d", staged, MaxStaged)
 	}
 	close(gate)
 	put(t, s, "a", numbered(0, 1, 8))

@@ -53,6 +53,7 @@ type Options struct {
 	MaxSize     int64         // bytes of all streams together; 0: only the disk limits
 	CommitEvery time.Duration // fixed distance of commits; 0: by load (design.md §5)
 	SegmentSize int64         // bytes of a segment file; 0: by MaxSize, 64 to 256 MiB
+	MaxStaged   int           // bytes that may wait for their commit; 0, or more than that: MaxStaged
 
 	// Policy gives each stream's bounds; nil gives every stream the zero Policy.
 	// It is called when a stream is first seen and by SetPolicy.
@@ -88,6 +89,9 @@ func (o *Options) defaults() {
 	}
 	if o.Policy == nil {
 		o.Policy = func(string) Policy { return Policy{} }
+	}
+	if o.MaxStaged <= 0 || o.MaxStaged > MaxStaged {
+		o.MaxStaged = MaxStaged
 	}
 	if o.SegmentSize == 0 {
 		o.SegmentSize = minSegment * 2

@@ -246,7 +246,7 @@ func TestAFailedUnitLeavesNothing(t *testing.T) {
 func fill(t *testing.T, s *Store) (receipts []*Receipt) {
 	t.Helper()
 	template := numbered(0, 512, 900)
-	for s.intake.staged() <= maxStaged-MaxStateValue {
+	for s.intake.staged() <= MaxStaged-MaxStateValue {
 		b := record.NewBatch()
 		b.AppendBatch(template, 0, 512)
 		r, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"fill", b}}})
@@ -291,7 +291,7 @@ func TestStateOutlivesItsDroppedRecords(t *testing.T) {
 	s.intake.mu.Lock()
 	keys, bytes := len(s.intake.group.state), s.intake.bytes
 	s.intake.mu.Unlock()
-	if keys > 4 || bytes > maxStaged+2*MaxStateValue {
+	if keys > 4 || bytes > MaxStaged+2*MaxStateValue {
 		t.Fatalf("%d keys and %d bytes are staged; what was overwritten should be gone", keys, bytes)
 	}
 	select {

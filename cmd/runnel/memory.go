@@ -9,12 +9,14 @@ import (
 	"runtime/debug"
 	"strconv"
 	"strings"
+
+	"github.com/runnel-log/runnel/internal/headroom"
 )
 
 // memoryLimit is where the collector starts to work harder: the agent's live
 // heap is small, and what lies between it and this limit is garbage that a
 // busy host would rather have back.
-const memoryLimit = 160 << 20
+const memoryLimit = headroom.Roomy
 
 // tuneMemory sets the collector's limit, unless the user has: less where a control
 // group allows less, since what lies beyond that is the kernel's to kill.

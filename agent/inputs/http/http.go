@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/runnel-log/runnel/agent/inputs"
+	"github.com/runnel-log/runnel/internal/headroom"
 	"github.com/runnel-log/runnel/internal/listen"
 )
 
@@ -65,7 +66,7 @@ func New(o *Options, setup inputs.Setup) (*Input, error) {
 	in := &Input{
 		options: o, zone: zone, name: []byte(setup.Name), agent: []byte(setup.Agent), emit: setup.Emit,
 		counters: newCounters(setup.Metrics, setup.Name), events: newEvents(setup.Log),
-		memory: budget{most: maxMemory}, gzips: sync.Pool{New: newGzip}, zstds: sync.Pool{New: newZstd}, slots: make(chan struct{}, decoders()),
+		memory: budget{most: int64(headroom.Share(maxMemory))}, gzips: sync.Pool{New: newGzip}, zstds: sync.Pool{New: newZstd}, slots: make(chan struct{}, decoders()),
 		ending: make(chan struct{}), conns: map[*conn]struct{}{}, reached: setup.Reached,
 	}
 	in.hopeful, in.give = context.WithCancel(context.Background())

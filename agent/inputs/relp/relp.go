@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/runnel-log/runnel/agent/inputs"
+	"github.com/runnel-log/runnel/internal/headroom"
 	"github.com/runnel-log/runnel/internal/listen"
 )
 
@@ -92,7 +93,7 @@ func New(o *Options, setup inputs.Setup) (*Input, error) {
 	in := &Input{
 		options: o, zone: zone, name: []byte(setup.Name), agent: []byte(setup.Agent), emit: setup.Emit, reached: setup.Reached,
 		counters: newCounters(setup.Metrics, setup.Name), events: newEvents(setup.Log), now: o.now, patience: o.patience,
-		repeats: setup.Memory.Of(func() any { return newRepeats() }).(*repeats), budget: newBudget(totalBuffers),
+		repeats: setup.Memory.Of(func() any { return newRepeats() }).(*repeats), budget: newBudget(headroom.Share(totalBuffers)),
 		ending: make(chan struct{}), sessions: map[*session]struct{}{},
 	}
 	if in.now == nil {

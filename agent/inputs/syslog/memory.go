@@ -1,8 +1,10 @@
 package syslog
 
 import (
+	"sync"
 	"sync/atomic"
 
+	"github.com/runnel-log/runnel/internal/headroom"
 	"github.com/runnel-log/runnel/internal/syslog"
 )
 
@@ -12,12 +14,15 @@ import (
 // message that finds no room is cut instead.
 const totalBuffers = 64 << 20
 
+// mostBuffers is totalBuffers, or less in a process that may have little memory.
+var mostBuffers = sync.OnceValue(func() int64 { return int64(headroom.Share(totalBuffers)) })
+
 // memory counts the bytes of totalBuffers that are taken.
 type memory struct{ taken atomic.Int64 }
 
 // take reports whether there are more bytes to be had; fewer than none are given back.
 func (m *memory) take(more int) bool {
-	if m.taken.Add(int64(more)) > totalBuffers && more > 0 {
+	if m.taken.Add(int64(more)) > mostBuffers() && more > 0 {
 		m.taken.Add(-int64(more))
 		return false
 	}
