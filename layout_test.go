@@ -19,7 +19,7 @@ const module = "github.com/runnel-log/runnel"
 // those below it unless they have a row of their own.
 var arrows = map[string][]string{
 	"record":              {},
-	"wasm":                {"record", "internal/syslog", "internal/testkit"}, // internal: in tests, which run on real messages
+	"wasm":                {"record", "internal/syslog", "internal/testkit"},                      // internal: in tests, which run on real messages
 	"wasm/workbench":      {"record", "wasm", "guest-sdk", "internal/config", "internal/testkit"}, // testkit: in tests
 	"storage":             {"record"},
 	"forwarders":          {"record", "forwarders", "internal"},
@@ -50,7 +50,7 @@ var doors = map[string]string{
 	"github.com/alecthomas/kong":            "cmd/runnel",
 	"github.com/santhosh-tekuri/jsonschema": "internal/config",
 	"github.com/fsnotify/fsnotify":          "agent",
-	"github.com/coreos/go-systemd/v22":      "", // two users: sockets that are handed in, and readiness
+	"github.com/coreos/go-systemd/v22":      "internal/listen",
 }
 
 // inGuests says that a guest's own code imports nothing of the host's.
@@ -59,7 +59,7 @@ func inGuests(f file) bool {
 }
 
 // topLevel is everything that may stand beside go.mod.
-var topLevel = []string{"agent", "cmd", "docs", "examples", "forwarders", "guest-sdk", "internal", "record", "storage", "testdata", "wasm",
+var topLevel = []string{"agent", "cmd", "docs", "examples", "forwarders", "guest-sdk", "internal", "packaging", "record", "storage", "testdata", "wasm",
 	"CHANGELOG.md", "LICENSE", "Makefile", "README.md", "doc.go", "go.mod", "go.sum", "layout_test.go",
 	"bin", "dist", "runnel-data"} // the last three are made, not kept
 

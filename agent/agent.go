@@ -23,6 +23,7 @@ import (
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/agent/query"
 	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/systemd"
 	"github.com/runnel-log/runnel/storage"
 	"github.com/runnel-log/runnel/wasm"
 )
@@ -42,6 +43,8 @@ type Options struct {
 	Log     zerolog.Logger
 	// Ready is called once everything runs, with the API's address as a URL.
 	Ready func(c *Config, api string)
+	// Manager keeps sockets over a restart, and is told of reloads and the stop; nil: there is none.
+	Manager *systemd.Manager
 
 	points points // of tests
 }
@@ -94,7 +97,7 @@ type module struct {
 // New returns an agent that has opened nothing yet.
 func New(o Options) *Agent {
 	return &Agent{
-		options: o, events: newEvents(o.Log), metrics: metrics.NewSet(), sockets: listen.NewSockets(), started: time.Now(),
+		options: o, events: newEvents(o.Log), metrics: metrics.NewSet(), sockets: listen.Kept(o.Manager, listen.Handed()), started: time.Now(),
 		modules: make(map[string]*module), pipelines: make(map[string]*pipeline),
 		inputs: make(map[string]*running), deliveries: make(map[string]*delivering),
 		pipelineCounts: make(map[string]*pipelineCounts), deliveryCounts: make(map[string]*deliveryCounts),
@@ -144,6 +147,9 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 	}
 	url := apiURL(config, listener)
 	a.events.started(a.options.Version, config.File, config.DataDir, url, time.Since(a.started))
+	if kept, of := a.sockets.Keeping(); kept > 0 {
+		a.events.socketsKept(kept, of)
+	}
 	if a.options.Ready != nil {
 		a.options.Ready(config, url)
 	}
@@ -208,6 +214,12 @@ func (a *Agent) serveSignals(ctx context.Context, reload <-chan os.Signal) {
 	}
 }
 
+// Alive returns at once, unless a bug has the agent hang: what a watchdog asks.
+func (a *Agent) Alive() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+}
+
 // stop ends inputs first, so that what they still hold reaches the store, then
 // deliveries and the API. give ends everything that does not finish in time.
 func (a *Agent) stop(give, endAPI context.CancelFunc) {
@@ -222,6 +234,7 @@ func (a *Agent) stop(give, endAPI context.CancelFunc) {
 		inputs = append(inputs, in)
 	}
 	a.mu.Unlock()
+	_ = a.options.Manager.Tell("STOPPING=1") // it sees the process end anyway
 	a.sockets.Refuse()
 	for _, in := range inputs {
 		in.cancel()

@@ -23,6 +23,14 @@ func (e events) started(version, config, dataDir, api string, took time.Duration
 		Dur("took_ms", took).Msg("runnel is ready")
 }
 
+func (e events) socketsKept(kept, of int) {
+	e.log.Info().Int("kept", kept).Int("of", of).Msg("the service manager keeps listening sockets over a restart")
+}
+
+func (e events) unasked(address string) {
+	e.log.Info().Str("address", address).Msg("closed what the process before had open and the configuration no longer names")
+}
+
 func (e events) dataOpenToOthers(dir string, mode os.FileMode) {
 	e.log.Warn().Str("data_dir", dir).Stringer("mode", mode).
 		Msg("other users of this host can look into the data directory; chmod 0700 it")

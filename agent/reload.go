@@ -16,6 +16,9 @@ import (
 func (a *Agent) Reload(ctx context.Context) error {
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
+	if ctx.Err() == nil {
+		defer a.options.Manager.Reloading()()
+	}
 	config, err := a.options.Load()
 	if err == nil {
 		err = a.unchangeable(config)
@@ -115,6 +118,9 @@ func (a *Agent) adopt(b *build) {
 		p.end()
 	}
 	a.closeModules(oldModules, b.modules)
+	for _, address := range a.sockets.Settle() {
+		a.events.unasked(address)
+	}
 	a.sockets.Sweep()
 	if err := a.watch.follow(b.config.moduleFiles()); err != nil {
 		a.events.cannotWatch(err)

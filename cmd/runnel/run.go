@@ -9,13 +9,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/rs/zerolog"
 
 	"github.com/runnel-log/runnel/agent"
+	"github.com/runnel-log/runnel/internal/systemd"
 )
 
 // runCmd runs the agent in the foreground.
@@ -31,18 +32,37 @@ func (c runCmd) Run(g *globals) error {
 	reload := make(chan os.Signal, 1) // one waiting is enough: a reload reads everything
 	signal.Notify(reload, syscall.SIGHUP)
 	defer signal.Stop(reload)
+	manager := systemd.Find()
+	defer manager.Close()
 	a := agent.New(agent.Options{
-		Load: func() (*agent.Config, error) { return g.load() }, Version: version,
+		Manager: manager,
+		Load:    func() (*agent.Config, error) { return g.load() }, Version: version,
 		Log: c.logger(g),
 		Ready: func(config *agent.Config, api string) {
-			daemon.SdNotify(false, daemon.SdNotifyReady) //nolint:errcheck // no systemd, nobody to tell
+			_ = manager.Tell("READY=1") // who does not hear it says so itself
 			if config.File == embeddedName {
 				printFirstSteps(g.Stdout, config, api)
 			}
 		},
 	})
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(lastResort, func() { giveUp(g.Stderr) }) })()
+	defer runWatchdog(manager, a)()
 	return a.Run(ctx, reload)
+}
+
+// runWatchdog pings the manager until end is called, where it wants that.
+func runWatchdog(manager *systemd.Manager, a *agent.Agent) (end func()) {
+	every := systemd.Watchdog()
+	if every == 0 {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { manager.RunWatchdog(ctx, every, a.Alive) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
 }
 
 // lastResort is when a stop that should have taken five seconds is ended. It

@@ -9,3 +9,5 @@ import (
 
 // Memory fails: systemd is Linux's.
 func Memory([]byte) (*os.File, error) { return nil, errors.ErrUnsupported }
+
+func monotonic() int64 { return 0 }

@@ -20,3 +20,12 @@ func Memory(b []byte) (*os.File, error) {
 	}
 	return f, nil
 }
+
+// monotonic is the time of CLOCK_MONOTONIC in microseconds.
+func monotonic() int64 {
+	var now unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &now) != nil {
+		return 0
+	}
+	return now.Nano() / 1000
+}
