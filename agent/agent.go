@@ -22,6 +22,7 @@ import (
 
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/agent/query"
+	"github.com/runnel-log/runnel/internal/headroom"
 	"github.com/runnel-log/runnel/internal/listen"
 	"github.com/runnel-log/runnel/internal/systemd"
 	"github.com/runnel-log/runnel/storage"
@@ -173,7 +174,7 @@ func (a *Agent) open(c *Config) error {
 		a.events.dataOpenToOthers(c.DataDir, info.Mode().Perm())
 	}
 	o := storage.Options{
-		Dir: c.DataDir, MaxSize: c.MaxSize, CommitEvery: c.CommitEvery, Policy: c.Policy,
+		Dir: c.DataDir, MaxSize: c.MaxSize, CommitEvery: c.CommitEvery, Policy: c.Policy, MaxStaged: headroom.Share(storage.MaxStaged),
 		Log: a.options.Log.With().Str("part", "storage").Logger(), Metrics: a.metrics, Reached: a.options.points.reached,
 	}
 	if a.options.points.segments > 0 {
