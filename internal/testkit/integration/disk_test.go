@@ -165,7 +165,10 @@ func anonymous(t *testing.T, p *process) int64 {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(b), "RssAnon:")
+	_, rest, ok := strings.Cut(string(b), "RssAnon:")
+	if !ok {
+		return 0 // it is ending
+	}
 	n, err := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
 	if err != nil {
 		t.Fatal(err)

@@ -72,13 +72,15 @@ func startLoad(t *testing.T, addresses map[string]string, rate int, kinds ...str
 	l := &load{senders: map[string]*sender{}, rate: rate, ended: make(chan struct{})}
 	run := map[string]func(*sender){"http": (*sender).runHTTP, "relp": (*sender).runRELP, "tcp": (*sender).runLines, "unix": (*sender).runLines, "udp": (*sender).runLines}
 	for i, kind := range kinds {
-		s := &sender{kind: kind, address: addresses[kind], rate: rate, ended: l.ended, noise: rand.NewChaCha8([32]byte{byte(i)})}
+		s := &sender{kind: kind, address: addresses[kind], rate: rate, ended: l.ended, noise: newNoise(byte(i))}
 		l.senders[kind] = s
 		l.running.Go(func() { run[kind](s) })
 	}
 	t.Cleanup(func() { l.end(t) })
 	return l
 }
+
+func newNoise(seed byte) *rand.ChaCha8 { return rand.NewChaCha8([32]byte{seed}) }
 
 // end stops the senders, and says what any of them found wrong.
 func (l *load) end(t *testing.T) {
