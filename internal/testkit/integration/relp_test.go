@@ -3,10 +3,7 @@
 package integration
 
 import (
-	"errors"
 	"fmt"
-	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -14,7 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/runnel-log/runnel/internal/relp"
+	"github.com/runnel-log/runnel/internal/testkit/oracle"
 )
 
 // relpFromRsyslog runs an rsyslogd that forwards what comes on TCP over RELP.
@@ -261,102 +258,48 @@ func TestKilledWhileRsyslogReceives(t *testing.T) {
 	}
 }
 
-// relpSender numbers messages and keeps what has no answer, as a client should.
-type relpSender struct {
-	window  int
-	next    int // message
-	acked   int // messages, from the first
-	resent  int // without an answer when a connection broke
-	address string
-}
-
-// session sends until the connection breaks or the last message is answered.
-func (s *relpSender) session(last int) error {
-	c, err := net.Dial("tcp", s.address)
-	if err != nil {
-		return err
-	}
-	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
-	r := relp.NewReader(c)
-	o := relp.Offers{Version: 1, Commands: []string{relp.Syslog}}
-	if _, err := c.Write(relp.AppendOpen(nil, 1, &o)); err != nil {
-		return err
-	}
-	if _, err := r.Next(); err != nil {
-		return err
-	}
-	s.resent += s.next - s.acked
-	s.next = s.acked
-	base := s.acked // has transaction 2
-	var wire []byte
-	for s.acked < last {
-		for wire = wire[:0]; s.next < last && s.next-s.acked < s.window; s.next++ {
-			wire = relp.AppendFrame(wire, uint32(s.next-base)+2, relp.Syslog, fmt.Appendf(nil, "<13>1 - vm app - - - number %d", s.next))
-		}
-		if _, err := c.Write(wire); err != nil {
-			return err
-		}
-		for ok := true; ok; {
-			f, err := r.Next()
-			if err != nil {
-				return err
-			}
-			if f.Txnr == 0 {
-				return errors.New("server closes")
-			}
-			if a, err := relp.ParseAnswer(f.Data); err != nil || a.Code != relp.CodeOK || int(f.Txnr) != s.acked-base+2 {
-				return fmt.Errorf("bug: answer %d %q where %d was due", f.Txnr, f.Data, s.acked-base+2)
-			}
-			s.acked++
-			ok = s.next-s.acked > s.window/2
-		}
-	}
-	return nil
-}
-
-// TestAnsweredOverRELPSurvivesKill is the promise itself: the agent is killed twelve
-// times under load, and every message that was answered is there, in order; what came
-// twice had no answer when a connection broke.
+// TestAnsweredOverRELPSurvivesKill is the promise itself, of the program that people
+// run: the agent is killed twelve times under load, and every message that was answered
+// is there, in order; what came twice had no answer when a connection broke.
 func TestAnsweredOverRELPSurvivesKill(t *testing.T) {
-	const kills, each = 12, 4000
+	const kills, window = 12, 128
 	port, dir := freePort(t), t.TempDir()
 	a := startAgentIn(t, dir, relpInput(port, "", "", ""))
-	s := &relpSender{window: 128, address: fmt.Sprintf("127.0.0.1:%d", port)}
-	done := make(chan error, 1)
+	sent, err := oracle.NewSent("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	enough, done := make(chan struct{}), make(chan error, 1)
+	to := fmt.Sprintf("relp://127.0.0.1:%d", port)
 	go func() {
-		for {
-			err := s.session((kills + 1) * each)
-			if err == nil || strings.HasPrefix(err.Error(), "bug: ") {
-				done <- err
-				return
+		done <- oracle.Send(t.Context(), oracle.Load{To: func() string { return to }, Window: window}, sent, enough)
+	}()
+	for range kills {
+		before, more := sent.Acknowledged()
+		for n := before; n < before+4000; n, more = sent.Acknowledged() {
+			select {
+			case <-more:
+			case <-time.After(patience):
+				t.Fatal("nothing more is answered")
 			}
 		}
-	}()
-	for i := range kills {
-		waitForRecords(t, a, "app", uint64((i+1)*each))
 		a.kill(t)
 		a = startAgentIn(t, dir, relpInput(port, "", "", ""))
 	}
-	if err := <-done; err != nil && err != io.EOF {
+	close(enough)
+	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	next, again := 0, 0
-	for _, r := range a.query(t, "stream=app") {
-		n, err := strconv.Atoi(strings.TrimPrefix(r.Message, "number "))
-		switch {
-		case err != nil || n > next:
-			t.Fatalf("%q came where number %d was due", r.Message, next)
-		case n < next:
-			again++
-		default:
-			next++
-		}
+	arrived, err := oracle.NewArrived("")
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Logf("%d answered, %d came twice, of %d that had no answer at a break", s.acked, again, s.resent)
-	if next != s.acked || again > s.resent || s.resent > kills*s.window {
-		t.Errorf("%d answered and %d there; %d came twice, %d were sent again in %d kills", s.acked, next, again, s.resent, kills)
+	for _, r := range a.query(t, "stream=app") {
+		arrived.Take([]byte(r.Message))
+	}
+	v := oracle.Judge(sent, arrived)
+	t.Logf("%+v", v)
+	if v.Lost+v.Duplicated+v.Disordered+v.Altered+v.Unknown+v.Unanswered > 0 || v.Repeated > kills*window {
+		t.Errorf("of what was answered, something is lost, or came twice without being sent again: %+v", v)
 	}
 }
