@@ -39,6 +39,15 @@ func SayLine(_ testing.TB, c net.Conn, message string) error {
 // Lifecycle runs the lifecycle cases of Run for a kind that say can speak to.
 func Lifecycle(t *testing.T, kind inputs.Kind, say Say, addresses ...string) {
 	t.Run("lifecycle", func(t *testing.T) { lifecycle(t, kind, say, addresses) })
+	for _, address := range addresses {
+		scheme, _, _ := strings.Cut(address, "://")
+		switch scheme {
+		case "tls":
+			t.Run("strangers", func(t *testing.T) { strangers(t, kind, say) })
+		case "tcp", "unix":
+			t.Run("silence over "+scheme, func(t *testing.T) { silence(t, kind, say, address) })
+		}
+	}
 }
 
 func lifecycle(t *testing.T, kind inputs.Kind, say Say, addresses []string) {

@@ -37,6 +37,9 @@ func TestConformance(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		if clients[c] == nil {
+			if len(clients) > 300 {
+				clear(clients) // inputtest weighs what is left when connections have gone
+			}
 			clients[c] = newClient(t, c)
 			if err := clients[c].tryOpen(); err != nil {
 				return err

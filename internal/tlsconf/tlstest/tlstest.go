@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
@@ -70,6 +71,21 @@ func (a *Authority) IssueTo(t testing.TB, cert, key, name string, until time.Tim
 	}
 	write(t, cert, "CERTIFICATE", c.Raw)
 	write(t, key, "PRIVATE KEY", der)
+}
+
+// Pair makes a certificate for clients, good for an hour, as change leaves it,
+// with its key. It is for what no authority should sign.
+func (a *Authority) Pair(t testing.TB, change func(*x509.Certificate)) *tls.Certificate {
+	t.Helper()
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "client"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
+	}
+	change(template)
+	k := newKey(t)
+	c := a.sign(t, template, a.cert, &k.PublicKey)
+	return &tls.Certificate{Certificate: [][]byte{c.Raw}, PrivateKey: k, Leaf: c}
 }
 
 // Pool returns the authority as the one thing to trust.
