@@ -10,6 +10,7 @@ import (
 	"context"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -155,6 +156,8 @@ type Setup struct {
 	Version string         // runnel's version, for User-Agent
 	Log     zerolog.Logger // carries part and kind
 	Metrics *metrics.Set   // where the forwarder registers counters of its own; labels forwarder=Name
+	// Resolver looks names up, anew for every connection; nil: the system's.
+	Resolver *net.Resolver
 }
 
 // Kind is one kind of forwarder, as cmd/runnel/parts.go lists it.

@@ -6,6 +6,7 @@ package forwardertest
 
 import (
 	"context"
+	"net"
 	"testing"
 	"time"
 
@@ -37,6 +38,11 @@ type Receiver struct {
 	Refuse func(text string)
 	// Busy has it turn the next n deliveries away for now.
 	Busy func(n int)
+	// Named returns options of a forwarder that reaches it by a host's name, without
+	// TLS. It listens at 127.0.0.1, and Break is there.
+	Named func(host string) config.Options
+	// Shown is the certificate that it shows; Break is there.
+	Shown *Shown
 }
 
 // patience is how long a test waits for what must happen.
@@ -62,14 +68,22 @@ func Run(t *testing.T, kind forwarders.Kind, start func(t *testing.T) *Receiver)
 	part("FrozenReceiverLetsGoWithContext", can.Freeze != nil, (*suite).frozenThenCancelled)
 	part("SlowReceiverGetsAll", can.Freeze != nil, (*suite).slowReceiver)
 	part("RefusedRecordAlone", can.Refuse != nil, (*suite).refusedRecord)
+	part("NameThatDoesNotExistIsAskedForAgain", can.Named != nil, (*suite).nameThatDoesNotExist)
+	part("NameThatMovesIsFollowed", can.Named != nil, (*suite).nameThatMoves)
+	part("BadCertificateIsNamedAndTriedAgain", can.Shown != nil, (*suite).badCertificates)
 	part("BusyReceiverIsOfferedAgain", can.Busy != nil, (*suite).busyReceiver)
 }
 
 // New builds a forwarder of the kind, closed with the test.
 func New(t testing.TB, kind forwarders.Kind, options config.Options) forwarders.Forwarder {
 	t.Helper()
+	return newWith(t, kind, options, nil)
+}
+
+func newWith(t testing.TB, kind forwarders.Kind, options config.Options, names *net.Resolver) forwarders.Forwarder {
+	t.Helper()
 	f, err := kind.New(options, forwarders.Setup{Name: "test", Agent: "vm-17", Version: "test",
-		Log: zerolog.Nop(), Metrics: metrics.NewSet()})
+		Log: zerolog.Nop(), Metrics: metrics.NewSet(), Resolver: names})
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}

@@ -36,10 +36,23 @@ type WebServer struct {
 // makes it speak TLS, and HTTP/2.
 func ListenHTTP(t testing.TB, secure bool) *WebServer {
 	t.Helper()
+	return listenHTTP(t, secure, nil)
+}
+
+// ListenShown is ListenHTTP with TLS and a certificate that the test can change.
+func ListenShown(t testing.TB, shown *Shown) *WebServer {
+	t.Helper()
+	return listenHTTP(t, true, shown)
+}
+
+func listenHTTP(t testing.TB, secure bool, shown *Shown) *WebServer {
+	t.Helper()
 	s := &WebServer{Reached: make(chan struct{}, 1<<16), keys: make(map[string]string)}
 	s.thaw = sync.NewCond(&s.mu)
 	s.Server = httptest.NewUnstartedServer(s)
-	s.EnableHTTP2 = secure
+	if s.EnableHTTP2 = secure; shown != nil {
+		s.TLS = shown.Config()
+	}
 	s.Config.ErrorLog = log.New(io.Discard, "", 0) // a broken connection is what tests are about
 	if secure {
 		s.StartTLS()

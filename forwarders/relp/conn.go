@@ -49,8 +49,8 @@ const firstMessage = 2
 func txnr(message uint64) uint32 { return uint32((firstMessage-1+message)%relp.MaxTxnr) + 1 }
 
 // dial connects, shakes hands, opens a session and starts its reader.
-func dial(ctx context.Context, network, address string, config *tls.Config, offers *relp.Offers, timeout time.Duration) (*conn, error) {
-	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+func dial(ctx context.Context, resolver *net.Resolver, network, address string, config *tls.Config, offers *relp.Offers, timeout time.Duration) (*conn, error) {
+	dialer := net.Dialer{Resolver: resolver, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	raw, err := dialer.DialContext(ctx, network, address)
 	if err != nil {

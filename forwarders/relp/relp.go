@@ -11,6 +11,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 
 	"github.com/runnel-log/runnel/forwarders"
@@ -40,6 +41,7 @@ var (
 // Forwarder sends to one receiver.
 type Forwarder struct {
 	options  *Options
+	resolver *net.Resolver
 	network  string
 	address  string
 	tls      *tls.Config // nil: in the clear
@@ -69,7 +71,7 @@ func newForwarder(o *Options, s forwarders.Setup) (*Forwarder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Forwarder{options: o, offers: relp.Offers{Version: 0, Software: []string{"runnel", s.Version}, Commands: []string{relp.Syslog}},
+	f := &Forwarder{options: o, resolver: s.Resolver, offers: relp.Offers{Version: 0, Software: []string{"runnel", s.Version}, Commands: []string{relp.Syslog}},
 		messages: forwarders.Messages{Format: o.Format, Content: o.Message, Zone: zone, Agent: s.Agent},
 		taken:    make(map[string]*taken)}
 	f.network, f.address = dialAddress(to)
@@ -177,7 +179,7 @@ func (f *Forwarder) dial(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, f.options.ConnectTimeout)
 	defer cancel()
 	defer context.AfterFunc(f.closing, cancel)()
-	c, err := dial(ctx, f.network, f.address, f.tls, &f.offers, f.options.Timeout)
+	c, err := dial(ctx, f.resolver, f.network, f.address, f.tls, &f.offers, f.options.Timeout)
 	if err != nil {
 		return fmt.Errorf("connect: %w", err)
 	}

@@ -3,11 +3,13 @@ package relp
 import (
 	"crypto/tls"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/forwardertest"
+	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/tlsconf/tlstest"
 )
 
@@ -35,7 +37,11 @@ func TestKeepsTheContract(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			forwardertest.Run(t, Kind, func(t *testing.T) *forwardertest.Receiver {
 				s := startServer(t, "tcp", "127.0.0.1:0", nil)
-				return s.receiver(t, options("tcp://"+s.address, change))
+				r := s.receiver(t, options("tcp://"+s.address, change))
+				r.Named = func(host string) config.Options {
+					return options("tcp://"+strings.Replace(s.address, "127.0.0.1", host, 1), change)
+				}
+				return r
 			})
 		})
 	}
@@ -50,11 +56,13 @@ func TestKeepsTheContract(t *testing.T) {
 			return s.receiver(t, options("unix://"+s.address, nil))
 		})
 	})
-	ca := tlstest.NewAuthority(t, "test")
 	t.Run("tls", func(t *testing.T) {
 		forwardertest.Run(t, Kind, func(t *testing.T) *forwardertest.Receiver {
-			s := startServer(t, "tcp", "127.0.0.1:0", serverTLS(t, ca))
-			return s.receiver(t, options("tls://"+s.address, func(o *Options) { o.TLS.CA = ca.File }))
+			shown := forwardertest.NewShown(t)
+			s := startServer(t, "tcp", "127.0.0.1:0", shown.Config())
+			r := s.receiver(t, options("tls://"+s.address, func(o *Options) { o.TLS.CA = shown.CA.File }))
+			r.Shown = shown
+			return r
 		})
 	})
 }

@@ -28,8 +28,8 @@ type conn struct {
 }
 
 // dial connects, shakes hands, and starts the connection's reader.
-func dial(ctx context.Context, network, address string, config *tls.Config, p patience) (*conn, error) {
-	dialer := net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
+func dial(ctx context.Context, resolver *net.Resolver, network, address string, config *tls.Config, p patience) (*conn, error) {
+	dialer := net.Dialer{Resolver: resolver, KeepAliveConfig: net.KeepAliveConfig{
 		Enable: true, Idle: 15 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	raw, err := dialer.DialContext(ctx, network, address)
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 	"golang.org/x/net/ipv4"
@@ -17,27 +18,32 @@ import (
 
 // datagrams sends each record as one UDP datagram (RFC 5426).
 type datagrams struct {
-	options *Options
-	network string
-	address string
-	encoder *encoder
-	buf     []byte
-	ends    []int
-	rewind  forwarders.Rewind
-	batch   []ipv4.Message // reused; as many as the largest batch had
-	events  events
-	cut     *metrics.Counter // messages shortened to what a datagram holds
+	options  *Options
+	resolver *net.Resolver
+	network  string
+	address  string
+	encoder  *encoder
+	buf      []byte
+	ends     []int
+	rewind   forwarders.Rewind
+	batch    []ipv4.Message // reused; as many as the largest batch had
+	events   events
+	cut      *metrics.Counter // messages shortened to what a datagram holds
+
+	lookEvery time.Duration // a name may have moved, and no datagram would tell
 
 	closing context.Context // ends with Close
 	cancel  context.CancelFunc
 
-	mu     sync.Mutex
-	conn   net.Conn // guarded by mu; connected, so that an ICMP "port unreachable" is seen
-	closed bool     // guarded by mu
+	mu sync.Mutex
+	// guarded by mu:
+	conn   net.Conn // connected, so that an ICMP "port unreachable" is seen
+	looked time.Time
+	closed bool
 }
 
 func newDatagrams(o *Options, to listen.Address, e *encoder, s forwarders.Setup) *datagrams {
-	f := &datagrams{options: o, encoder: e, events: newEvents(s.Log)}
+	f := &datagrams{options: o, resolver: s.Resolver, lookEvery: time.Minute, encoder: e, events: newEvents(s.Log)}
 	f.network, f.address = dialAddress(to)
 	f.closing, f.cancel = context.WithCancel(context.Background())
 	f.cut = new(metrics.Counter)
@@ -96,28 +102,36 @@ func (f *datagrams) send(c net.Conn) (int, error) {
 	}
 }
 
+// socket returns the socket under way, or makes one. Now and then it makes another, in
+// case the name stands for another address by now; where that fails the old one stays.
 func (f *datagrams) socket(ctx context.Context) (net.Conn, error) {
 	f.mu.Lock()
-	c, closed := f.conn, f.closed
+	old, due, closed := f.conn, time.Since(f.looked) >= f.lookEvery, f.closed
 	f.mu.Unlock()
 	if closed {
 		return nil, errClosed
 	}
-	if c != nil {
-		return c, nil
+	if old != nil && !due {
+		return old, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, f.options.ConnectTimeout)
 	defer cancel()
 	defer context.AfterFunc(f.closing, cancel)()
-	c, err := new(net.Dialer).DialContext(ctx, f.network, f.address)
-	if err != nil {
-		return nil, err
-	}
+	c, err := (&net.Dialer{Resolver: f.resolver}).DialContext(ctx, f.network, f.address)
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.closed {
+	f.looked = time.Now()
+	switch {
+	case err != nil && old != nil && !f.closed:
+		return old, nil
+	case err != nil:
+		return nil, err
+	case f.closed:
 		c.Close()
 		return nil, errClosed
+	}
+	if old != nil {
+		_ = old.Close() // what was sent is with the kernel
 	}
 	f.conn = c
 	return c, nil

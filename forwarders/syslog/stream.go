@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"net"
 	"sync"
 
 	"github.com/runnel-log/runnel/forwarders"
@@ -12,13 +13,14 @@ import (
 
 // stream sends over one long-lived connection.
 type stream struct {
-	options *Options
-	network string
-	address string
-	tls     *tls.Config // nil: in the clear
-	encoder *encoder
-	buf     []byte // encoded batch, reused
-	patient patience
+	options  *Options
+	resolver *net.Resolver
+	network  string
+	address  string
+	tls      *tls.Config // nil: in the clear
+	encoder  *encoder
+	buf      []byte // encoded batch, reused
+	patient  patience
 
 	// written has, for each stream of records, the last offset written to the
 	// connection under way. Only Deliver touches it and rewind.
@@ -34,7 +36,7 @@ type stream struct {
 }
 
 func newStream(o *Options, to listen.Address, e *encoder, s forwarders.Setup) (*stream, error) {
-	f := &stream{options: o, encoder: e, patient: usualPatience,
+	f := &stream{options: o, resolver: s.Resolver, encoder: e, patient: usualPatience,
 		written: make(map[string]uint64)}
 	f.network, f.address = dialAddress(to)
 	f.closing, f.cancel = context.WithCancel(context.Background())
@@ -133,7 +135,7 @@ func (f *stream) dial(ctx context.Context) (*conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.options.ConnectTimeout)
 	defer cancel()
 	defer context.AfterFunc(f.closing, cancel)()
-	c, err := dial(ctx, f.network, f.address, f.tls, f.patient)
+	c, err := dial(ctx, f.resolver, f.network, f.address, f.tls, f.patient)
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

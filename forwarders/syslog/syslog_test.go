@@ -12,6 +12,7 @@ import (
 
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/forwardertest"
+	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/syslog"
 	"github.com/runnel-log/runnel/internal/tlsconf/tlstest"
 	"github.com/runnel-log/runnel/record"
@@ -48,7 +49,12 @@ func TestKeepsTheContract(t *testing.T) {
 	tcp := func(octets bool, change func(o *Options)) func(t *testing.T) *forwardertest.Receiver {
 		return func(t *testing.T) *forwardertest.Receiver {
 			s := forwardertest.ListenSyslog(t, "tcp", "127.0.0.1:0", octets, nil)
-			return receiver(t, s, options("tcp://"+s.Address, change))
+			r := receiver(t, s, options("tcp://"+s.Address, change))
+			r.Named = func(host string) config.Options {
+				_, port, _ := strings.Cut(s.Address, ":")
+				return options("tcp://"+host+":"+port, change)
+			}
+			return r
 		}
 	}
 	f("tcp lf", tcp(false, nil))
@@ -59,10 +65,12 @@ func TestKeepsTheContract(t *testing.T) {
 		s := forwardertest.ListenSyslog(t, "unix", filepath.Join(t.TempDir(), "log.sock"), false, nil)
 		return receiver(t, s, options("unix://"+s.Address, nil))
 	})
-	ca := tlstest.NewAuthority(t, "test")
 	f("tls", func(t *testing.T) *forwardertest.Receiver {
-		s := forwardertest.ListenSyslog(t, "tcp", "127.0.0.1:0", true, serverTLS(t, ca))
-		return receiver(t, s, options("tls://"+s.Address, func(o *Options) { o.TLS.CA = ca.File }))
+		shown := forwardertest.NewShown(t)
+		s := forwardertest.ListenSyslog(t, "tcp", "127.0.0.1:0", true, shown.Config())
+		r := receiver(t, s, options("tls://"+s.Address, func(o *Options) { o.TLS.CA = shown.CA.File }))
+		r.Shown = shown
+		return r
 	})
 }
 

@@ -46,7 +46,8 @@ func newClient(o *Options, dialed *connections) (*http.Client, error) {
 // but takes one for busy until it has tidied up after the last answer; Close must not
 // leave that one behind.
 type connections struct {
-	guard guard
+	guard    guard
+	resolver *net.Resolver
 
 	mu     sync.Mutex
 	open   map[net.Conn]bool // guarded by mu
@@ -54,7 +55,7 @@ type connections struct {
 }
 
 func (s *connections) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	dialer := net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second, ControlContext: s.guard.control}
+	dialer := net.Dialer{Timeout: connectTimeout, KeepAlive: 30 * time.Second, Resolver: s.resolver, ControlContext: s.guard.control}
 	raw, err := dialer.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, err

@@ -54,7 +54,7 @@ func newForwarder(o *Options, s forwarders.Setup) (*Forwarder, error) {
 	if err != nil {
 		return nil, err
 	}
-	dialed := &connections{guard: guard{allowPrivate: o.AllowPrivate}, open: make(map[net.Conn]bool)}
+	dialed := &connections{guard: guard{allowPrivate: o.AllowPrivate}, resolver: s.Resolver, open: make(map[net.Conn]bool)}
 	client, err := newClient(o, dialed)
 	if err != nil {
 		return nil, err

@@ -33,6 +33,11 @@ func TestKeepsTheContract(t *testing.T) {
 				s := forwardertest.ListenHTTP(t, secure)
 				r := s.Receiver()
 				r.Options = options(s.URL, change)
+				if !secure {
+					r.Named = func(host string) config.Options {
+						return options(strings.Replace(s.URL, "127.0.0.1", host, 1), change)
+					}
+				}
 				return r
 			})
 		})
@@ -42,6 +47,15 @@ func TestKeepsTheContract(t *testing.T) {
 	f("single", false, func(o *Options) { o.Body = bodySingle })
 	f("gzip", false, func(o *Options) { o.Gzip = true })
 	f("http2", true, func(o *Options) { o.TLS.SkipVerify = true })
+	t.Run("https", func(t *testing.T) {
+		forwardertest.Run(t, Kind, func(t *testing.T) *forwardertest.Receiver {
+			shown := forwardertest.NewShown(t)
+			s := forwardertest.ListenShown(t, shown)
+			r := s.Receiver()
+			r.Options, r.Shown = options(s.URL, func(o *Options) { o.TLS.CA = shown.CA.File }), shown
+			return r
+		})
+	})
 }
 
 // answering returns a forwarder to a server that answers everything so.
