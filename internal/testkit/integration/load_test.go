@@ -300,7 +300,8 @@ func (s *sender) connection() {
 
 // tally is a webhook's receiver that counts how often each message of a load came.
 type tally struct {
-	url string
+	url    string
+	before func() // of every request; nil: nothing
 
 	mu    sync.Mutex
 	times map[string][]uint8 // by kind, by number; guarded by mu
@@ -318,6 +319,9 @@ func startTally(t *testing.T) *tally {
 		if err != nil { // cut short: take none of it
 			http.Error(w, err.Error(), http.StatusBadRequest)
 			return
+		}
+		if y.before != nil {
+			y.before()
 		}
 		y.mu.Lock()
 		defer y.mu.Unlock()
