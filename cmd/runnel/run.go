@@ -87,7 +87,7 @@ func (c runCmd) logger(g *globals) zerolog.Logger {
 	if c.LogFormat == "text" || (c.LogFormat == "auto" && isTerminal(g.Stderr)) {
 		w = zerolog.ConsoleWriter{Out: g.Stderr, NoColor: !g.colour(g.Stderr), TimeFormat: "15:04:05.000"}
 	}
-	return zerolog.New(w).Level(level).With().Timestamp().Logger()
+	return zerolog.New(w).Level(level).Hook(newLineLimit()).With().Timestamp().Logger()
 }
 
 // printFirstSteps says what to type next, for somebody who has just typed
