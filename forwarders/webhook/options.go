@@ -94,6 +94,9 @@ func (o *Options) Check(at *config.At) {
 		at.Key("timeout").Problemf("%s is no timeout for a request; write 1s to 1h", d)
 	}
 	o.TLS.Check(at.Key("tls"))
+	if strings.HasPrefix(strings.ToLower(string(o.URL)), "http://") && o.TLS != (tlsconf.Client{MinVersion: o.TLS.MinVersion}) {
+		at.Key("tls").Problemf("http:// is not encrypted; write url: https://…, or leave tls out")
+	}
 }
 
 // checkURL says what is wrong with the URL, without repeating its path or

@@ -315,6 +315,7 @@ func TestExcerptsHideSecrets(t *testing.T) {
 		"x: {api_key: canary",
 		"Authorization: \"canary canary\"\n - x",
 		"wrod: https://me:canary@host/",
+		"{headers: {A: canary}, wrod: x}",
 		"wrod: https://host/path?token=canary",
 		"{wrod: 'http://host?canary', x: y}",
 		"headers: {A: {fil: canary}}",

@@ -82,6 +82,7 @@ func (d *decoder) decodeSecret(n *Node, into *Secret, literal bool) {
 		return
 	}
 	if n.kind != Map && n.kind != List && literal {
+		n.doc.hide(n) // also where the part finds something wrong with it
 		*into = Secret{text: n.text, literal: true}
 		return
 	}
