@@ -208,6 +208,9 @@ func TestDamageIsNeverServedAndNeverStopsAStart(t *testing.T) {
 		if again := checkServed(t, s, want); again != got {
 			t.Errorf("round %d: %d records served, %d at the next start", round, got, again)
 		}
+		if err := wantBalanced(s); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
 		_ = s.Close()
 		os.RemoveAll(dir)
 	}
@@ -326,6 +329,9 @@ func TestTruncationUnderARunningStoreIsSurvived(t *testing.T) {
 		}
 		_, numbers = numbersFrom(t, s, "b", 1)
 		wantRun(t, numbers, 0, 10)
+		if err := wantBalanced(s); err != nil {
+			t.Errorf("round %d: %v", round, err)
+		}
 		_ = s.Close()
 	}
 }

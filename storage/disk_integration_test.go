@@ -117,6 +117,9 @@ func TestAFullDiskAcknowledgesNothingAndResumes(t *testing.T) {
 	if at, err := readable(s, "a", i.First); err != nil || at != i.Next || at < acked+1 {
 		t.Fatalf("readable up to %d of %d, %d were acknowledged or staged: %v", at, i.Next, acked, err)
 	}
+	if err := wantBalanced(s); err != nil {
+		t.Error(err)
+	}
 }
 
 // TestAReadOnlyDiskAcknowledgesNothing has the kernel make the file system
@@ -174,6 +177,9 @@ func TestAReadOnlyDiskAcknowledgesNothing(t *testing.T) {
 	s = openStore(t, o)
 	if at, err := readable(s, "a", 1); err != nil || at < acked+1 {
 		t.Fatalf("readable up to %d, %d were acknowledged: %v", at, acked, err)
+	}
+	if err := wantBalanced(s); err != nil {
+		t.Error(err)
 	}
 	put(t, s, "a", noise(info(t, s, "a").Next-1, 300))
 	_ = s.Close()

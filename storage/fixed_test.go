@@ -162,6 +162,9 @@ func wantAcked(dir string, acked map[string]uint64, full bool) error {
 	if gaps := s.Gaps(); len(gaps) > 0 {
 		return fmt.Errorf("gaps: %+v", gaps)
 	}
+	if err := wantBalanced(s); err != nil {
+		return err
+	}
 	return wantOneTruth(s, true)
 }
 

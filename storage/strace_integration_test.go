@@ -164,6 +164,9 @@ func TestADiskThatLiesAboutAWriteIsFoundOut(t *testing.T) {
 		if lost += missing; served+missing < acked["a"] && epoch == 1 {
 			t.Errorf("at %d: %d served and %d stated as lost, %d were acknowledged", n, served, missing, acked["a"])
 		}
+		if err := wantBalanced(s); err != nil {
+			t.Errorf("at %d: %v", n, err)
+		}
 		_ = s.Close()
 		if err := os.RemoveAll(dir); err != nil {
 			t.Fatal(err)
