@@ -30,7 +30,7 @@ type file struct {
 
 	beginning sync.Mutex   // held while a transaction begins
 	broken    atomic.Bool  // bbolt panicked where it holds locks: begin no more, never close
-	touched   atomic.Int64 // bytes read through the mapping since its pages were last given back
+	touched   atomic.Int64 // bytes mapped in since its pages were last given back
 	mapped    int64        // bytes that are mapped for certain, whatever the file says of its size
 }
 
@@ -38,6 +38,10 @@ type file struct {
 // its pages leave the process again. The kernel keeps them cached; without this
 // they count as the agent's memory, a whole segment at full rate.
 const giveBackEvery = 4 << 20
+
+// commitTouches is what a commit maps in, about: a few pages, and what the kernel
+// maps around each.
+const commitTouches = 128 << 10
 
 // touch counts n bytes read through the mapping.
 func (f *file) touch(n int) {
@@ -109,6 +113,9 @@ func (f *file) updateWith(write, commit func(tx *bbolt.Tx) error) error {
 	// panic; unless it panics itself.
 	if rolled := guarded(tx.Rollback); errors.Is(rolled, errDamaged) {
 		f.broken.Store(true)
+	}
+	if err == nil {
+		f.touch(commitTouches)
 	}
 	return err
 }

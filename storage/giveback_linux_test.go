@@ -118,3 +118,36 @@ func mappingOf(t *testing.T, address uintptr) int64 {
 	t.Fatalf("nothing is mapped at %#x", address)
 	return 0
 }
+
+// TestWrittenPagesAreGivenBack: commits look at pages around those they write, and
+// a backlog that grows for hours must not have them all in the process.
+func TestWrittenPagesAreGivenBack(t *testing.T) {
+	s := openStore(t, Options{})
+	noise := make([]byte, 5<<10) // it does not compress
+	most := int64(0)
+	for i := range 150 {
+		u := Unit{Hurry: true}
+		for stream := range 25 { // a block each, and so a page that is looked at
+			rand.Read(noise)
+			b := record.NewBatch()
+			if err := b.Append(&record.Record{Message: noise}); err != nil {
+				t.Fatal(err)
+			}
+			u.Batches = append(u.Batches, StreamBatch{fmt.Sprint(stream), b})
+		}
+		receipt, err := s.Append(t.Context(), u)
+		if err == nil {
+			err = receipt.Wait(t.Context())
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%10 == 0 {
+			most = max(most, residentSegments(t))
+		}
+	}
+	if most > giveBackEvery {
+		t.Errorf("up to %d KiB of what was written are mapped in, want at most %d", most>>10, giveBackEvery>>10)
+	}
+	t.Logf("up to %d KiB mapped in", most>>10)
+}
