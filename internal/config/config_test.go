@@ -318,6 +318,7 @@ func TestExcerptsHideSecrets(t *testing.T) {
 		"{headers: {A: canary}, wrod: x}",
 		"wrod: https://host/path?token=canary",
 		"{wrod: 'http://host?canary', x: y}",
+		"{wrod: 'ftp://host/?mode=7&canary', x: y}",
 		"headers: {A: {fil: canary}}",
 		"headers: {A: ok, B: [canary]}",
 	} {

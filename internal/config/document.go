@@ -123,8 +123,12 @@ var secretKeys = regexp.MustCompile(`(?i)(?:token|passw(?:or)?d|passphrase|secre
 // userinfo finds the password in a URL.
 var userinfo = regexp.MustCompile(`://[^\s/@:]*:([^\s@/]+)@`)
 
-// queries finds the query of a URL of the web, where receivers want their tokens.
-var queries = regexp.MustCompile(`https?://[^\s"'?]*\?([^\s"']+)`)
+// queries finds the query of a URL, where receivers want their tokens, and modes
+// the one that a socket's file has, which everybody may see.
+var (
+	queries = regexp.MustCompile(`://[^\s"'?]*\?([^\s"']+)`)
+	modes   = regexp.MustCompile(`^mode=[0-7]+[\]},;)]*$`)
+)
 
 // hiddenIn returns the columns of line n that must not be shown, as pairs from
 // and to (exclusive) from 0, in order.
@@ -143,6 +147,9 @@ func (d *document) hiddenIn(n int, line string) [][2]int {
 	}
 	for _, re := range []*regexp.Regexp{secretKeys, userinfo, queries} {
 		for _, m := range re.FindAllStringSubmatchIndex(line, -1) {
+			if re == queries && modes.MatchString(line[m[2]:m[3]]) {
+				continue
+			}
 			from := utf8.RuneCountInString(line[:m[2]])
 			spans = append(spans, [2]int{from, from + utf8.RuneCountInString(line[m[2]:m[3]])})
 		}
