@@ -162,6 +162,23 @@ func TestHeavyDependenciesHaveOneDoor(t *testing.T) {
 	}
 }
 
+// TestNothingIsATemplateOrACommand: what a record says must not become a
+// program, so nothing of the agent's can make one of text, or start one. Compilers
+// of modules are started by whoever writes them.
+func TestNothingIsATemplateOrACommand(t *testing.T) {
+	for _, f := range goFiles(t) {
+		if strings.HasSuffix(f.path, "_test.go") || within(f.folder, "internal/testkit") || strings.HasSuffix(f.folder, "test") {
+			continue
+		}
+		for _, spec := range f.syntax.Imports {
+			switch path, _ := strconv.Unquote(spec.Path.Value); {
+			case path == "text/template", path == "html/template", path == "plugin", path == "os/exec" && f.folder != "wasm/workbench":
+				t.Errorf("%s imports %s", f.path, path)
+			}
+		}
+	}
+}
+
 func TestEveryPackageSaysWhatItHolds(t *testing.T) {
 	docs := map[string]string{}
 	for _, f := range goFiles(t) {
