@@ -14,3 +14,9 @@ const (
 
 // delays are how long a sync of the disk takes.
 var delays = []time.Duration{time.Second, 5 * time.Second, 12 * time.Second, 30 * time.Second}
+
+// How often the agent is restarted, and killed, under containers.
+const (
+	restarts = 100
+	kills    = 100
+)

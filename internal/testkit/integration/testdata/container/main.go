@@ -1,6 +1,7 @@
 // Command container is what the tests run inside a container: it writes known
 // lines to stdout and stderr. `container lines N` numbers them, and with a third
-// word writes about so many a second; `container shapes` writes the shapes of
+// word writes about so many a second; `container steady N RATE` does so a line a write and
+// says at the end how long the longest write took; `container shapes` writes the shapes of
 // line that have broken log shippers before. It must stay free of
 // dependencies, for its image has no other file.
 package main
@@ -48,6 +49,10 @@ func main() {
 		lines(number(os.Args[2]), rate)
 		return
 	}
+	if len(os.Args) == 4 && os.Args[1] == "steady" {
+		steady(number(os.Args[2]), number(os.Args[3]))
+		return
+	}
 	for _, s := range shapes {
 		if s.stderr {
 			fmt.Fprintf(os.Stderr, "%s\n", s.text)
@@ -79,4 +84,17 @@ func lines(n, rate int) {
 		}
 		fmt.Fprintf(w, "line %07d of a container that writes and writes\n", i)
 	}
+}
+
+// steady writes n numbered lines at a rate, a line a write, as a program does that
+// does not buffer: it waits for as long as its log does.
+func steady(n, rate int) {
+	began, longest := time.Now(), time.Duration(0)
+	for i := range n {
+		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / time.Duration(rate))))
+		at := time.Now()
+		fmt.Printf("line %07d of a container that writes and writes\n", i)
+		longest = max(longest, time.Since(at))
+	}
+	fmt.Printf("longest write %d us\n", longest.Microseconds())
 }

@@ -1,0 +1,193 @@
+//go:build integration
+
+package integration
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// What a restart under systemd, with the unit as it is shipped, costs containers
+// that run all the while, and those that start meanwhile: nothing. Of a process
+// that is killed, what it had read and not yet stored, and what lay in the
+// buffers of its connections.
+
+const (
+	outliveConfig = `
+inputs: {docker: {type: syslog, listen: ["tcp://127.0.0.1:%d", "unix://$RUN/s", "unixgram://$RUN/g"]}}
+pipelines: {main: {from: [docker], stream: app}}
+`
+	longLines  = 900  // of the container of each transport that writes on, for each restart
+	shortLines = 200  // of those that come and go
+	steadyRate = 1000 // lines a second, of each
+	// blocked is what no write of a container may take: twice what the slowest restart has been seen to.
+	blocked = 10 * time.Second
+)
+
+// outliving is a Docker daemon, a systemd, and what was run.
+type outliving struct {
+	*docker
+	*systemd
+	addresses map[string]string // by transport
+	times     int               // it is restarted
+	how       string            // a word for the containers' names
+
+	mu   sync.Mutex
+	runs map[string]int // lines of each container that has ended, by name
+	errs []error
+}
+
+// runOne runs one container to its end.
+func (o *outliving) runOne(ctx context.Context, dir, transport, name string, lines int) {
+	dir = filepath.Join(dir, name)
+	err := os.Mkdir(dir, 0o700)
+	if err == nil {
+		_, err = o.try(ctx, dir, container{name: name, options: map[string]string{"syslog-address": o.addresses[transport],
+			"syslog-format": "rfc5424micro", "tag": "{{.Name}}"}, args: []string{"steady", fmt.Sprint(lines), fmt.Sprint(steadyRate)}})
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err != nil {
+		o.errs = append(o.errs, err)
+	}
+	o.runs[name] = lines
+}
+
+// runContainers runs, for each transport, one container that writes on and one after
+// the other that come and go, until done is closed.
+func (o *outliving) runContainers(t *testing.T, wg *sync.WaitGroup, done <-chan struct{}) {
+	for transport := range o.addresses {
+		dir := t.TempDir()
+		wg.Go(func() {
+			o.runOne(t.Context(), dir, transport, fmt.Sprintf("%s-%s-long", transport, o.how), longLines*o.times)
+		})
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				o.runOne(t.Context(), dir, transport, fmt.Sprintf("%s-%s-%d", transport, o.how, i), shortLines)
+			}
+		})
+	}
+}
+
+// startOutliving starts everything but the containers.
+func startOutliving(t *testing.T, d *docker, how string, times int) *outliving {
+	port := freePort(t)
+	s := startSystemd(t, fmt.Sprintf(outliveConfig, port))
+	s.ctl(t, "start", "runnel.service")
+	return &outliving{docker: d, systemd: s, how: how, times: times, runs: make(map[string]int), addresses: map[string]string{
+		"tcp": fmt.Sprintf("tcp://127.0.0.1:%d", port), "unix": "unix://" + s.path("/run/runnel/s"), "unixgram": "unixgram://" + s.path("/run/runnel/g")}}
+}
+
+// TestContainersOutliveRestarts restarts the agent again and again while
+// containers start and write: no docker run fails, no container waits for long,
+// and each line is stored once and in order, whatever the transport.
+func TestContainersOutliveRestarts(t *testing.T) {
+	d := startDocker(t)
+	t.Run("restart", func(t *testing.T) {
+		o := startOutliving(t, d, "restart", restarts)
+		took := o.disturb(t, func(int) { o.ctl(t, "restart", "runnel.service") })
+		lost := o.check(t)
+		for transport, n := range lost {
+			if n > 0 {
+				t.Errorf("%s: %d lines are lost", transport, n)
+			}
+		}
+		t.Logf("restarts took up to %s, the median %s", took[len(took)-1], took[len(took)/2])
+	})
+	t.Run("kill", func(t *testing.T) {
+		o := startOutliving(t, d, "kill", kills)
+		o.disturb(t, func(i int) {
+			o.ctl(t, "kill", "--kill-whom=main", "-s", "KILL", "runnel.service")
+			eventually(t, "the next process", func() bool {
+				return o.show(t, "NRestarts") == fmt.Sprint(i+1) && o.show(t, "ActiveState") == "active"
+			})
+		})
+		for transport, n := range o.check(t) {
+			t.Logf("%s: %d lines lost in %d kills, %.1f each", transport, n, kills, float64(n)/kills)
+			if n > kills*2*steadyRate { // two containers write, and a second has been enough for every kill
+				t.Errorf("%s: lost %d lines", transport, n)
+			}
+		}
+	})
+}
+
+// disturb runs the containers and does what it is told so often meanwhile, each time some
+// lines have come; it returns how long it took each time, sorted, once the containers have ended.
+func (o *outliving) disturb(t *testing.T, how func(i int)) (took []time.Duration) {
+	t.Helper()
+	var wg sync.WaitGroup
+	done := make(chan struct{})
+	end := sync.OnceFunc(func() { close(done); wg.Wait() })
+	t.Cleanup(end)
+	o.runContainers(t, &wg, done)
+	a := o.agent()
+	for i := range o.times {
+		seen := records(t, a, "app")
+		waitForRecords(t, a, "app", seen+500)
+		began := time.Now()
+		how(i)
+		took = append(took, time.Since(began))
+	}
+	end()
+	slices.Sort(took)
+	return took
+}
+
+func records(t *testing.T, a *agent, stream string) uint64 {
+	t.Helper()
+	for _, s := range a.streams(t) {
+		if s.Name == stream {
+			return s.Records
+		}
+	}
+	return 0
+}
+
+// check holds what is stored against what the containers wrote: once, in order. It returns how
+// many lines of each transport are missing.
+func (o *outliving) check(t *testing.T) (lost map[string]int) {
+	t.Helper()
+	o.ctl(t, "restart", "runnel.service") // which stores what was read last
+	for _, err := range o.errs {
+		t.Error(err)
+	}
+	lost = make(map[string]int)
+	next := make(map[string]int)
+	var longest time.Duration
+	for _, r := range o.agent().query(t, "stream=app") {
+		transport, _, _ := strings.Cut(r.App, "-")
+		var i, us int
+		if _, err := fmt.Sscanf(r.Message, "longest write %d us", &us); err == nil {
+			longest = max(longest, time.Duration(us)*time.Microsecond)
+			continue
+		}
+		if _, err := fmt.Sscanf(r.Message, "line %d of", &i); err != nil || !strings.HasSuffix(numbered(i), r.Message) || i < next[r.App] {
+			t.Fatalf("%s: got %q (%v), want line %d or a later one", r.App, r.Message, err, next[r.App])
+		}
+		lost[transport] += i - next[r.App]
+		next[r.App] = i + 1
+	}
+	total := 0
+	for name, lines := range o.runs {
+		transport, _, _ := strings.Cut(name, "-")
+		lost[transport] += lines - next[name]
+		total += lines
+	}
+	t.Logf("%d containers wrote %d lines; the longest write took %s", len(o.runs), total, longest)
+	if longest > blocked || longest == 0 {
+		t.Errorf("a container's write took %s, want at most %s", longest, blocked)
+	}
+	return lost
+}
