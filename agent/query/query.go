@@ -20,6 +20,8 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 	"github.com/valyala/fasthttp"
+
+	"github.com/runnel-log/runnel/internal/listen"
 )
 
 // The bounds of what one client may cost.
@@ -37,6 +39,10 @@ const (
 	writeTimeout   = 30 * time.Second // for a whole answer, and for one piece of a tail: see tailTimeout
 	shutdownGrace  = 2 * time.Second  // for answers under way when Serve is told to end
 )
+
+// maxPeerConnections is no bound: what is bounded is those of one other machine
+// (listen.PerAddress), and maxConnections of all, tails apart.
+const maxPeerConnections = 1 << 20
 
 // Options are what a Server is made of. Source, Host and Metrics are required.
 type Options struct {
@@ -117,7 +123,11 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	local := isLoopback(ln.Addr())
-	ln = patient{ln, ctx}
+	peers, err := listen.NewPeers(nil, maxPeerConnections, s.o.Agent)
+	if err != nil {
+		return err
+	}
+	ln = patient{ln, ctx, peers, s.counts.refused}
 	if s.o.TLS != nil {
 		ln = tls.NewListener(ln, s.o.TLS)
 	}
@@ -224,10 +234,24 @@ func (s *Server) refuse(c *fasthttp.RequestCtx, err error) {
 	fail(c, code, text)
 }
 
-// patient is a listener that outlives a moment without descriptors.
+// patient is a listener that outlives a moment without descriptors, and lets no
+// other machine have all the connections there are.
 type patient struct {
 	net.Listener
-	ctx context.Context //nolint:containedctx // Accept has no other way to be told
+	ctx     context.Context //nolint:containedctx // Accept has no other way to be told
+	peers   *listen.Peers
+	refused *metrics.Counter
+}
+
+// counted is a connection that is counted until it is closed.
+type counted struct {
+	net.Conn
+	leave func()
+}
+
+func (c *counted) Close() error {
+	c.leave()
+	return c.Conn.Close()
 }
 
 // Accept waits a little and tries again when the process or the kernel is out
@@ -236,7 +260,16 @@ func (p patient) Accept() (net.Conn, error) {
 	wait := 5 * time.Millisecond
 	for {
 		c, err := p.Listener.Accept()
-		if err == nil || errors.Is(err, net.ErrClosed) || p.ctx.Err() != nil || !isTransient(err) {
+		if err == nil {
+			who := p.peers.Of(c)
+			if p.peers.Enter(who) == listen.Welcome {
+				return &counted{c, sync.OnceFunc(func() { p.peers.Leave(who) })}, nil
+			}
+			p.refused.Inc()
+			c.Close() //nolint:errcheck // nothing was said on it
+			continue
+		}
+		if errors.Is(err, net.ErrClosed) || p.ctx.Err() != nil || !isTransient(err) {
 			return c, err
 		}
 		select {
