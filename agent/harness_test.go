@@ -211,7 +211,9 @@ func (a *testAgent) stop(t *testing.T) time.Duration {
 	case <-time.After(patience):
 		t.Fatalf("the agent does not stop\n%s", stacks())
 	}
-	return time.Since(begun)
+	took := time.Since(begun)
+	wantExplained(t, auditOf(a.store.Books())) // whatever the test did to it
+	return took
 }
 
 func (a *testAgent) configure(text string) {
@@ -284,7 +286,8 @@ func shortDir(t *testing.T) string {
 	return dir
 }
 
-// openedAfter opens the store of an agent that has ended.
+// openedAfter opens the store of an agent that has ended, however it did. The
+// ledger explains every record in it.
 func openedAfter(t *testing.T, dir string) *storage.Store {
 	t.Helper()
 	s, err := storage.Open(storage.Options{Dir: filepath.Join(dir, "data"), Log: zerolog.Nop()})
@@ -292,6 +295,7 @@ func openedAfter(t *testing.T, dir string) *storage.Store {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Close() })
+	wantExplained(t, auditOf(s.Books()))
 	return s
 }
 
