@@ -32,7 +32,7 @@ func (s *Store) Backlog(stream string, at uint64) Backlog {
 	at = max(at, st.first)
 	b.Records = st.next - at
 	h := &r.heads[i]
-	b.Age = max(0, time.Duration(max(s.latest, s.options.Now().UnixNano())-h.arrival))
+	b.Age = max(0, time.Duration(max(s.latest, s.now())-h.arrival))
 	b.Bytes = st.bytesFrom(r, i)
 	if at > h.first {
 		b.Bytes -= int64(h.size) * int64(at-h.first) / int64(h.count)

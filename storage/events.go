@@ -13,6 +13,10 @@ func newEvents(log zerolog.Logger) events {
 	return events{log, log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Minute})}
 }
 
+func (e events) clockDoubted(host, last time.Time) {
+	e.log.Warn().Time("host", host).Time("last", last).Msg("the host's clock does not fit the last block; ages go on from there")
+}
+
 func (e events) opened(dir string, segments, streams int, records uint64, took time.Duration) {
 	e.log.Info().Str("dir", dir).Int("segments", segments).Int("streams", streams).Uint64("records", records).
 		Dur("took_ms", took).Msg("store opened")

@@ -269,7 +269,7 @@ func (s *Store) openActive() error {
 	for _, g := range s.segments {
 		s.sequence = max(s.sequence, g.last+1)
 	}
-	s.latest = s.arrival
+	s.setClock()
 	if n := len(s.segments); n > 0 && s.resumable(s.segments[n-1]) {
 		s.active = s.segments[n-1]
 		return nil

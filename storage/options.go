@@ -61,13 +61,14 @@ type Options struct {
 
 	Log     zerolog.Logger
 	Metrics *metrics.Set     // nil: not published
-	Now     func() time.Time // for arrival times and ages; nil: time.Now
+	Now     func() time.Time // the host's clock; nil: time.Now
 
 	// Reached is called at the places that have a name: commit, committed, rotate, trim,
 	// checkpoint, salvage. It is for tests, which end the process there; nil: nobody is.
 	Reached func(point string)
 
-	begin bool // begin a new segment, whatever the newest is like
+	begin   bool                 // begin a new segment, whatever the newest is like
+	elapsed func() time.Duration // how much time has passed since some moment, however clocks are set; nil: as Now tells
 }
 
 // StreamBatch is records on their way into one stream.
@@ -86,6 +87,10 @@ const (
 func (o *Options) defaults() {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.elapsed == nil {
+		now, begun := o.Now, o.Now()
+		o.elapsed = func() time.Duration { return now().Sub(begun) } // of time.Now this is the clock that does not jump
 	}
 	if o.Policy == nil {
 		o.Policy = func(string) Policy { return Policy{} }

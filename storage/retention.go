@@ -52,7 +52,7 @@ func (s *Store) trim(st *stream) {
 
 // clock is the time by which ages are told: it never goes back. s.mu is held.
 func (s *Store) clock() int64 {
-	s.latest = max(s.latest, s.options.Now().UnixNano())
+	s.latest = max(s.latest, s.now())
 	return s.latest
 }
 

@@ -49,6 +49,7 @@ type Store struct {
 	sequence     uint64            // of the next entry; only the committer moves it
 	checkpointed uint64            // entries up to here are in state.db
 	latest       int64             // the highest time seen, by which ages are told
+	begun        int64             // the store's time less what has elapsed; set at the opening
 	limit        int64             // bytes the segments may use
 	full         bool              // over limit, and nothing may be taken
 	hard         bool              // the disk refuses
