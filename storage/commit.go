@@ -17,6 +17,9 @@ import (
 const (
 	// statePatience is how long state that moved waits for records to travel with.
 	statePatience = time.Second
+	// cursorPatience is how long a cursor that moved waits for them: what a receiver
+	// has acknowledged since would be sent again after kill -9.
+	cursorPatience = 250 * time.Millisecond
 	// maxEntries ends a segment of many small entries early: a quiet host makes a
 	// block of a line every 250 ms, and only sealed segments can be tidied.
 	maxEntries = 8192
@@ -68,7 +71,8 @@ func (s *Store) due(since time.Duration) (wait time.Duration, closing bool) {
 		wait = statePatience - time.Since(g.since)
 	}
 	if at := s.dirtySince.Load(); at != 0 {
-		wait = min(wait, statePatience-time.Since(time.Unix(0, at)))
+		patience := min(max(s.options.CommitEvery, cursorPatience), statePatience)
+		wait = min(wait, patience-time.Since(time.Unix(0, at)))
 	}
 	return wait, false
 }
@@ -344,10 +348,9 @@ func (s *Store) publish(g *group, heads []head, own []byte, sequence uint64) {
 	close(changed)
 }
 
-// arrivalNow is the clock of this store: the wall clock, except that it never
-// goes back. Only the committer calls it.
+// arrivalNow is the clock of this store, which never goes back (setClock). Only the committer calls it.
 func (s *Store) arrivalNow() int64 {
-	s.arrival = max(s.arrival, s.options.Now().UnixNano())
+	s.arrival = max(s.arrival, s.now())
 	return s.arrival
 }
 

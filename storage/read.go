@@ -282,8 +282,8 @@ func (s *Store) streamInfos() []StreamInfo {
 }
 
 // MoveCursor makes next what a reader wants next, whatever lies between: a new
-// reader begins there. It is durable with the next commit; one is made within a
-// second if nothing else comes.
+// reader begins there. It is durable with the next commit; one is made within
+// a quarter of a second if nothing else comes, unless Options.CommitEvery says later.
 func (s *Store) MoveCursor(name, stream string, next uint64) {
 	s.mu.Lock()
 	c := s.cursor(name, stream)
@@ -390,7 +390,7 @@ func (s *Store) DeleteCursor(name, stream string) {
 	}
 }
 
-// touched has the committer write the state that moved within a second.
+// touched has the committer write the state that moved soon (cursorPatience).
 func (s *Store) touched() {
 	if s.dirtySince.CompareAndSwap(0, time.Now().UnixNano()) {
 		s.intake.signal()
