@@ -275,17 +275,6 @@ func (d *delivery) moveCursor(stream string, to uint64) error {
 	return nil
 }
 
-// lag returns how long the oldest record that is still to be delivered has been
-// here, 0 where there is none: by the clock that told when it came, unless that has
-// gone back meanwhile.
-func (d *delivery) lag(stream string, b storage.Backlog) time.Duration {
-	at, ok := d.position(stream)
-	if h, there := d.store.Head(stream, at); ok && there && b.Records > 0 {
-		return max(b.Age, time.Since(record.TimeOf(h.MinReceived)))
-	}
-	return 0
-}
-
 // pending returns how many records of a stream are still to be delivered.
 func (d *delivery) pending(stream string) uint64 {
 	at, ok := d.position(stream)

@@ -76,7 +76,7 @@ func (c *deliveryCounts) of(stream string) *streamCounts {
 		}
 		gauge("pending_records", func(d *delivery) float64 { return float64(d.pending(stream)) })
 		gauge("lag_bytes", func(d *delivery) float64 { return float64(d.backlog(stream).Bytes) })
-		gauge("lag_seconds", func(d *delivery) float64 { return d.lag(stream, d.backlog(stream)).Seconds() })
+		gauge("lag_seconds", func(d *delivery) float64 { return d.backlog(stream).Age.Seconds() })
 		gauge("full_seconds", func(d *delivery) float64 { return counts.outlook.fullSeconds(d.maxSize) })
 	}
 	return counts

@@ -109,7 +109,7 @@ func comesTrue(t *testing.T, o storage.Options, by, then string) {
 	wg.Go(func() { d.Run(ctx, t.Context()) }) //nolint:errcheck // always nil
 	defer wg.Wait()
 	defer cancel()
-	noise := make([]byte, 4<<10)
+	noise := make([]byte, 20<<10) // 4 KiB a second, and they do not compress
 	r := rand.New(rand.NewPCG(3, 4))
 	begun, foretold := time.Now(), time.Duration(0)
 	for since := time.Duration(0); since < time.Hour; since = time.Since(begun) {
@@ -128,10 +128,8 @@ func comesTrue(t *testing.T, o storage.Options, by, then string) {
 			}
 			return
 		}
-		sleep(ctx, time.Second)
-		if time.Since(begun)%rateEvery < time.Second {
-			d.look(time.Now())
-		}
+		sleep(ctx, rateEvery)
+		d.look(time.Now())
 		if f, is := d.counts.of("app").outlook.ahead(d.maxSize); foretold == 0 && since > 2*time.Minute {
 			if is != outlookFull || f.by != by || f.then != then {
 				t.Fatalf("after %s: got %d, %+v; want one by %s, then %s", since, is, f, by, then)

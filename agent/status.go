@@ -196,7 +196,7 @@ func (d *delivery) status(rate float64) query.ForwarderStatus {
 			Expired: counts.expired.Get() + reached - at, Damaged: counts.damaged.Get(), Dead: counts.dead.Get()}
 		if reached < in.Next {
 			b := d.store.Backlog(in.Name, at)
-			c.LagRecords, c.LagBytes, c.LagSeconds = in.Next-reached, b.Bytes, d.lag(in.Name, b).Seconds()
+			c.LagRecords, c.LagBytes, c.LagSeconds = in.Next-reached, b.Bytes, b.Age.Seconds()
 			f, is := counts.outlook.ahead(d.maxSize)
 			if c.Measuring = is == outlookMeasuring; is == outlookFull {
 				c.Full = &query.FullStatus{InSeconds: f.in.Seconds(), By: f.by, Then: f.then}
