@@ -42,6 +42,11 @@ func (c *collector) readNow() { c.now = c.in.now().UnixNano() }
 
 // add takes one message; msg is borrowed until add returns.
 func (c *collector) add(msg []byte, flags record.Flags, from *peer) {
+	if !from.share.take(c.now) {
+		c.in.counters.droppedRate.Inc()
+		c.in.events.beyondRate(string(from.text))
+		return
+	}
 	if c.batch != nil && c.batch.Size()+len(msg) > record.BatchBytes {
 		c.flush() // a large record travels alone
 	}

@@ -16,8 +16,8 @@ type counters struct {
 
 	// Peers refused, connections or datagrams.
 	deniedAllow, deniedTotal, deniedAddress *metrics.Counter
-	// Records lost here, which only happens when nothing takes them.
-	droppedRing, droppedEmit *metrics.Counter
+	// Records lost here: when nothing takes them, or their source sends too many.
+	droppedRing, droppedEmit, droppedRate *metrics.Counter
 	// Frames and datagrams with nothing in them.
 	ignoredEmpty *metrics.Counter
 
@@ -44,6 +44,7 @@ func newCounters(set *metrics.Set, input string) *counters {
 		deniedTotal:   counter("denied_total", "max_connections"),
 		deniedAddress: counter("denied_total", "per_address"),
 		droppedRing:   counter("dropped_total", "ring_full"),
+		droppedRate:   counter("dropped_total", "rate"),
 		droppedEmit:   counter("dropped_total", "not_taken"),
 		ignoredEmpty:  counter("ignored_total", "empty"),
 

@@ -83,6 +83,10 @@ func (e events) limitReached(url, peer, which string, limit int) {
 		Msg("refused a connection beyond the limit")
 }
 
+func (e events) beyondRate(peer string) {
+	e.sampled.Warn().Str("peer", peer).Msg("drops what one source sends beyond its rate")
+}
+
 func (e events) plainText(url, peer string) {
 	e.last.set(url, "%s: plain text on a TLS port", peer)
 	e.sampled.Warn().Str("url", url).Str("peer", peer).

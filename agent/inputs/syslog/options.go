@@ -40,6 +40,7 @@ type Options struct {
 	Timezone       string          `yaml:"timezone"`
 	Allow          []string        `yaml:"allow"`
 	MaxConnections int             `yaml:"max_connections"`
+	Rate           Rate            `yaml:"rate"`
 	TLS            *tlsconf.Server `yaml:"tls"`
 
 	// now is the clock of tests; nil is time.Now.
@@ -47,7 +48,7 @@ type Options struct {
 }
 
 func newOptions() *Options {
-	return &Options{Format: "auto", MaxMessage: 1 << 20, Timezone: "local", MaxConnections: 4096}
+	return &Options{Format: "auto", MaxMessage: 1 << 20, Timezone: "local", MaxConnections: 4096, Rate: Rate{Per: time.Second}}
 }
 
 // Check reports addresses that do not parse, clash or lack their tls section,
@@ -68,6 +69,7 @@ func (o *Options) Check(at *config.At) {
 	if o.MaxConnections < 1 || o.MaxConnections > 1<<20 {
 		at.Key("max_connections").Problemf("%d is out of bounds; write a number from 1 to %d", o.MaxConnections, 1<<20)
 	}
+	o.Rate.check(at.Key("rate"))
 }
 
 func (o *Options) checkListen(at *config.At) {

@@ -41,5 +41,8 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	f("listen: udp://:514\nallow: [10.0.0.0/33]", `allow[0]: "10.0.0.0/33" is not a network; write one such as 10.0.0.0/8 or 192.0.2.7`)
 	f("listen: udp://:514\nallow: example.org", `allow: "example.org" is not a network; write one such as 10.0.0.0/8 or 192.0.2.7`)
 	f("listen: udp://:514\nmax_connections: 0", `max_connections: 0 is out of bounds; write a number from 1 to 1048576`)
+	f("listen: udp://:514\nrate: {records: 1000, per: 10s}")
+	f("listen: udp://:514\nrate: {records: -1, per: 0s}", `rate.records: -1 is no number of records; write 1 to 1000000000, or 0 for no bound`,
+		`rate.per: 0s is no time to count in; write 1ms to 24h`)
 	f("listen: udp://:514\nlisten_on: x", `listen_on: is not a key here; did you mean listen?`)
 }

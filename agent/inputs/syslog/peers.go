@@ -16,6 +16,7 @@ type peer struct {
 	host  []byte     // what Host is filled with where the sender named none
 	addr  netip.Addr // invalid for unix
 	local bool       // loopback or unix
+	share *share     // what it may send; nil: all
 }
 
 // peers decides who may send, and counts who is connected.
@@ -23,6 +24,7 @@ type peers struct {
 	allow []netip.Prefix // empty: everybody
 	agent []byte         // the agent's name
 	total int
+	rates *rates
 
 	mu   sync.Mutex // guards open, of
 	open int
@@ -30,7 +32,7 @@ type peers struct {
 }
 
 func newPeers(o *Options, agent string) (*peers, error) {
-	p := &peers{agent: []byte(agent), total: o.MaxConnections, of: map[netip.Addr]int{}}
+	p := &peers{agent: []byte(agent), total: o.MaxConnections, rates: newRates(o.Rate), of: map[netip.Addr]int{}}
 	for _, s := range o.Allow {
 		network, err := parseNetwork(s)
 		if err != nil {
@@ -49,12 +51,13 @@ func (p *peers) at(addr netip.Addr) *peer {
 	if who.local {
 		who.host = p.agent
 	}
+	who.share = p.rates.share(addr, who.local)
 	return who
 }
 
 // unix returns a peer on this host; who is "unix", with the uid where known.
 func (p *peers) unix(who string) *peer {
-	return &peer{text: []byte(who), host: p.agent, local: true}
+	return &peer{text: []byte(who), host: p.agent, local: true, share: p.rates.share(netip.Addr{}, true)}
 }
 
 // of returns the peer of a connection.
