@@ -27,8 +27,12 @@ func (e events) socketsKept(kept, of int) {
 	e.log.Info().Int("kept", kept).Int("of", of).Msg("the service manager keeps listening sockets over a restart")
 }
 
-func (e events) unasked(address string) {
+func (e events) closedUnasked(address string) {
 	e.log.Info().Str("address", address).Msg("closed what the process before had open and the configuration no longer names")
+}
+
+func (e events) unread(address string) {
+	e.log.Warn().Str("address", address).Msg("systemd listens there for this agent and no input names it: whoever writes there waits for ever; add the address to an input or take it out of the socket unit")
 }
 
 func (e events) dataOpenToOthers(dir string, mode os.FileMode) {

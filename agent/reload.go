@@ -119,9 +119,12 @@ func (a *Agent) adopt(b *build) {
 	}
 	a.closeModules(oldModules, b.modules)
 	for _, address := range a.sockets.Settle() {
-		a.events.unasked(address)
+		a.events.closedUnasked(address)
 	}
 	a.sockets.Sweep()
+	for _, address := range a.sockets.Unasked() {
+		a.events.unread(address)
+	}
 	if err := a.watch.follow(b.config.moduleFiles()); err != nil {
 		a.events.cannotWatch(err)
 	}

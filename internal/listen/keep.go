@@ -94,6 +94,17 @@ func (s *Sockets) Settle() (closed []string) {
 	return closed
 }
 
+// Unasked returns the addresses of socket units' sockets that nobody has asked
+// for: they take senders in, and nobody reads them.
+func (s *Sockets) Unasked() (urls []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range s.inherited {
+		urls = append(urls, k.addr.Network()+"://"+k.addr.String())
+	}
+	return urls
+}
+
 // sameSocket reports whether k, which was kept under the name of a, is what is
 // meant by a: the kind and, where a names one, the address.
 func sameSocket(a Address, k *socket) bool {

@@ -2,6 +2,9 @@ package listen
 
 import (
 	"net"
+	"os"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -28,10 +31,25 @@ func tune(c net.PacketConn) {
 // (SO_RCVBUFFORCE wants CAP_NET_ADMIN), and for the count of drops. Neither is
 // worth failing for: a smaller buffer is warned of by the input (Granted).
 func setUDP(fd uintptr) {
-	if unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, askedBuffer) != nil {
+	had, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF)
+	switch {
+	case err == nil && had >= 2*askedBuffer:
+	case unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, askedBuffer) == nil:
+	case had > 2*mostBuffer(): // a socket unit's; asking for more would make it smaller
+	default:
 		_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, askedBuffer)
 	}
 	_ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)
+}
+
+// mostBuffer is the receive buffer that an unprivileged process may have; the
+// kernel's default where that cannot be known, so that a larger one is left alone.
+func mostBuffer() int {
+	b, err := os.ReadFile("/proc/sys/net/core/rmem_max")
+	if n, bad := strconv.Atoi(strings.TrimSpace(string(b))); err == nil && bad == nil {
+		return n
+	}
+	return 208 << 10
 }
 
 // Granted returns the receive buffer that the kernel gave to c, in bytes of

@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io/fs"
@@ -25,17 +26,28 @@ type systemd struct {
 }
 
 // startSystemd boots a systemd that has the shipped units and an agent with this
-// configuration, which may use $RUN, the folder for its sockets. No unit is started.
-func startSystemd(t *testing.T, config string) *systemd {
+// configuration, which may use $RUN, the folder for its sockets, and files of $ETC. The
+// socket unit has this port for 514. No unit is started.
+func startSystemd(t *testing.T, config string, port int, etc map[string]string) *systemd {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Fatal("a systemd of one's own needs root; run the integration tests as root")
 	}
 	files := t.TempDir()
-	config = strings.NewReplacer("$RUN", "/run/runnel", "$GUEST", "/etc/runnel/classify.wasm").Replace(config) +
+	config = strings.NewReplacer("$RUN", "/run/runnel", "$ETC", "/etc/runnel", "$PORT", fmt.Sprint(port), "$GUEST", "/etc/runnel/classify.wasm").Replace(config) +
 		"\napi: {listen: 'unix:///run/runnel/api.sock', open: true}\nagent: {name: test-agent, data_dir: /var/lib/runnel}\n"
 	install(t, files, map[string]string{binary: "usr/bin/runnel", guest: "etc/runnel/classify.wasm",
 		"../../../packaging/systemd/runnel.service": "units/runnel.service", "../../../packaging/systemd/runnel.socket": "units/runnel.socket"})
+	for from, to := range etc {
+		install(t, files, map[string]string{from: "etc/runnel/" + to})
+	}
+	unit, err := os.ReadFile(files + "/units/runnel.socket")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(files+"/units/runnel.socket", bytes.ReplaceAll(unit, []byte("=514\n"), fmt.Appendf(nil, "=%d\n", port)), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	if err := os.WriteFile(files+"/etc/runnel/runnel.yaml", []byte(config), 0o644); err != nil {
 		t.Fatal(err)
 	}

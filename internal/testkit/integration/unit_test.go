@@ -14,7 +14,7 @@ import (
 )
 
 const unitConfig = `
-inputs: {in: {type: syslog, listen: ["tcp://127.0.0.1:%d", "udp://127.0.0.1:%[1]d", "unix://$RUN/s", "unixgram://$RUN/g"]}}
+inputs: {in: {type: syslog, listen: ["tcp://127.0.0.1:$PORT", "udp://127.0.0.1:$PORT", "unix://$RUN/s", "unixgram://$RUN/g"]}}
 modules: {classify: {file: $GUEST}}
 pipelines: {main: {from: [in], steps: [{module: classify}], stream: app}}
 `
@@ -45,7 +45,7 @@ func TestUnitIsSafe(t *testing.T) {
 // of its settings with a compiled module, keeps its sockets, is pinged for, reloads, and stops.
 func TestUnitUnderSystemd(t *testing.T) {
 	port := freePort(t)
-	s := startSystemd(t, fmt.Sprintf(unitConfig, port))
+	s := startSystemd(t, unitConfig, port, nil)
 	verify, err := exec.Command("nsenter", "-t", fmt.Sprint(s.init), "-m", "-p", "systemd-analyze", "verify", "runnel.service", "runnel.socket").CombinedOutput()
 	if err != nil || len(verify) > 0 {
 		t.Errorf("systemd-analyze verify: %v\n%s", err, verify)
@@ -72,7 +72,6 @@ func TestUnitUnderSystemd(t *testing.T) {
 	io.WriteString(c, "o\n")
 	waitForRecords(t, a, "app", 2)
 
-	pid = s.show(t, "MainPID")
 	s.ctl(t, "kill", "--kill-whom=main", "-s", "KILL", "runnel.service")
 	late, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port)) // nobody is there but systemd
 	if err != nil {
@@ -81,7 +80,7 @@ func TestUnitUnderSystemd(t *testing.T) {
 	defer late.Close()
 	io.WriteString(late, "<11>1 - vm app - - - three\n")
 	eventually(t, "systemd to start it again", func() bool {
-		return s.show(t, "ActiveState") == "active" && s.show(t, "MainPID") != pid
+		return s.show(t, "NRestarts") == "1" && s.show(t, "ActiveState") == "active"
 	})
 	waitForRecords(t, a, "app", 3)
 	var got []string
@@ -101,5 +100,37 @@ func TestUnitUnderSystemd(t *testing.T) {
 	}
 	if !bytes.Contains(log, []byte(`"module loaded"`)) || bytes.Contains(log, []byte("interpreter")) {
 		t.Errorf("the module was not compiled:\n%s", log)
+	}
+}
+
+// TestSocketUnitUnderSystemd: the sockets of the unit are the agent's, with the
+// receive buffer that systemd may give and the agent may not; a first sender starts it.
+func TestSocketUnitUnderSystemd(t *testing.T) {
+	port := freePort(t)
+	s := startSystemd(t, `
+inputs: {in: {type: syslog, listen: ["tcp://:$PORT", "udp://:$PORT", "unix:///run/runnel-log.sock", "unixgram:///run/runnel-dev-log"]}}
+pipelines: {main: {from: [in], stream: app}}
+`, port, nil)
+	s.ctl(t, "start", "runnel.socket")
+	for network, addr := range map[string]string{"udp": fmt.Sprintf("127.0.0.1:%d", port), "tcp": fmt.Sprintf("127.0.0.1:%d", port),
+		"unix": s.path("/run/runnel-log.sock"), "unixgram": s.path("/run/runnel-dev-log")} {
+		c, err := net.Dial(network, addr)
+		if err != nil {
+			t.Fatalf("%s: %v", network, err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "<30>1 - vm app - - - over %s\n", network)
+	}
+	eventually(t, "the agent to be started for them", func() bool { return s.show(t, "ActiveState") == "active" })
+	waitForRecords(t, s.agent(), "app", 4)
+	log, err := os.ReadFile(s.path("/run/agent.log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bytes.Contains(log, []byte("smaller receive buffer")) {
+		t.Errorf("the buffer of the socket unit is not there:\n%s", log)
+	}
+	if got := s.show(t, "NFileDescriptorStore"); got != "0" {
+		t.Errorf("systemd keeps %s descriptors twice", got)
 	}
 }
