@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"bytes"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -121,6 +123,62 @@ func TestLossesToDamageAreNamed(t *testing.T) {
 	}
 	if s := streamOf(t, audit, "app"); s.Damaged != in {
 		t.Errorf("%d records are in gaps, and the ledger has %d as damaged", in, s.Damaged)
+	}
+}
+
+// TestDamageInFrontOfAForwarderIsInTheLedger: bytes of a block change on the disk before
+// a forwarder has had it. It gets the records around it, and the ledger has those of the
+// block as damaged, for the stream and for the forwarder, with their offsets.
+func TestDamageInFrontOfAForwarderIsInTheLedger(t *testing.T) {
+	const text = auditConfig + "forwarders: {out: {type: test, from: [app], note: %d}}\n"
+	dir, f := shortDir(t), newTaker()
+	f.stuck = true
+	a := startAgent(t, dir, fmt.Sprintf(text, 1), f)
+	c := a.dial(t, "in", 0)
+	random := rand.NewChaCha8([32]byte{1}) // does not compress, so that it is found in the file
+	var noise [10][]byte
+	for i := range noise {
+		noise[i] = make([]byte, 400)
+		random.Read(noise[i]) //nolint:errcheck // never fails
+		noise[i] = fmt.Appendf(nil, "%x", noise[i])
+		write(t, c, line("%s", noise[i]))
+		a.stored(t, "app", i+1) // a block each
+	}
+	a.stop(t)
+	segments, err := filepath.Glob(filepath.Join(dir, "data", "store", "*.seg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := 0
+	for _, path := range segments {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for at := bytes.Index(b, noise[6][:40]); at >= 0; at = bytes.Index(b, noise[6][:40]) {
+			b[at] ^= 1
+			changed++
+		}
+		if err := os.WriteFile(path, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if changed == 0 {
+		t.Fatal("the record is not to be found in the file")
+	}
+	f = newTaker()
+	a = startAgent(t, dir, fmt.Sprintf(text, 1), f)
+	waitUntil(t, "the forwarder to be at the end", func() bool { at, _ := a.store.Cursor("out", "app"); return at == 11 })
+	audit := a.audit()
+	wantExplained(t, audit)
+	if got := audit.Forwarders[0]; got.Stored != 10 || got.Delivered != 9 || got.Damaged != 1 || got.Pending != 0 {
+		t.Errorf("%+v", got)
+	}
+	if g := audit.Gaps; len(g) != 1 || g[0].Stream != "app" || g[0].From != 7 || g[0].To != 7 || g[0].Records != 1 {
+		t.Errorf("gaps: %+v, want offset 7", g)
+	}
+	if n := len(f.waitFor(t, 9)); n != 9 {
+		t.Errorf("%d records were delivered, want the nine others", n)
 	}
 }
 
