@@ -243,3 +243,57 @@ func TestStoppedAgentKeepsWhatWasRead(t *testing.T) {
 		t.Errorf("stored %q, want the whole line and the half one", got)
 	}
 }
+
+// TestStopsDuringAnOutage: an agent is stopped again and again while every
+// destination is down, in each way that there is. Each stop ends in time and loses
+// nothing; and when they are back everything arrives, in order, once.
+func TestStopsDuringAnOutage(t *testing.T) {
+	stops, lines := 5, 300
+	if soak {
+		stops = 100
+	}
+	h, to := newHook(t), newTarget(t)
+	text := fmt.Sprintf(`
+inputs: {in: {type: syslog, listen: ["tcp://127.0.0.1:0"]}}
+pipelines: {main: {from: [in], stream: app}}
+forwarders:
+  hook: {type: webhook, from: [app], url: %q, batch: {records: 100, wait: 1ms}}
+  far: {type: syslog, from: [app], to: "tcp://%s"}
+  lost: {type: syslog, from: [app], to: "tcp://nowhere.invalid:514"}
+`, h.URL, to.address)
+	dir, sent, slowest := shortDir(t), 0, time.Duration(0)
+	var want []string
+	for range stops {
+		a := startAgent(t, dir, text, nil)
+		c := a.dial(t, "in", 0)
+		var b strings.Builder
+		for range lines {
+			want = append(want, fmt.Sprint(sent))
+			b.WriteString(line("%d", sent))
+			sent++
+		}
+		write(t, c, b.String())
+		a.stored(t, "app", sent)
+		took := a.stop(t)
+		if slowest = max(slowest, took); took > 5*time.Second {
+			t.Errorf("a stop took %s", took)
+		}
+	}
+	h.mu.Lock()
+	h.answers = true
+	h.mu.Unlock()
+	h.CloseClientConnections()
+	to.up(t)
+	a := startAgent(t, dir, text, nil)
+	to.reaches(t, sent)
+	to.inOrder(t)
+	waitUntil(t, "the webhook to have everything", func() bool { return len(h.got()) >= sent })
+	checkMessages(t, h.got(), want)
+	if to.arrived.Load() != int64(sent) {
+		t.Errorf("%d arrived over syslog, want %d", to.arrived.Load(), sent)
+	}
+	if f := a.status().Forwarders[2]; f.State != "retrying" || !strings.Contains(f.LastError, "nowhere.invalid") {
+		t.Errorf("the forwarder to a name that does not exist: %+v", f)
+	}
+	t.Logf("%d stops, the slowest took %s", stops, slowest)
+}
