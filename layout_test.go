@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -174,6 +175,35 @@ func TestNothingIsATemplateOrACommand(t *testing.T) {
 			switch path, _ := strconv.Unquote(spec.Path.Value); {
 			case path == "text/template", path == "html/template", path == "plugin", path == "os/exec" && f.folder != "wasm/workbench":
 				t.Errorf("%s imports %s", f.path, path)
+			}
+		}
+	}
+}
+
+// TestPromisesNameTestsThatAre: what these pages promise names the test that
+// holds it, and a test that is renamed must not leave a promise alone.
+func TestPromisesNameTestsThatAre(t *testing.T) {
+	tests := map[string]bool{}
+	for _, f := range goFiles(t) {
+		for _, d := range f.syntax.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && strings.HasSuffix(f.path, "_test.go") {
+				tests[fn.Name.Name] = true
+			}
+		}
+	}
+	named := regexp.MustCompile("`((?:Test|Fuzz)[A-Z]\\w*)")
+	for _, page := range []string{"docs/limits.md", "docs/delivery.md"} {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all := named.FindAllStringSubmatch(string(text), -1)
+		if len(all) < 20 {
+			t.Errorf("%s names %d tests; the pattern is broken", page, len(all))
+		}
+		for _, m := range all {
+			if !tests[m[1]] {
+				t.Errorf("%s names %s, and there is none", page, m[1])
 			}
 		}
 	}
