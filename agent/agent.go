@@ -15,6 +15,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/VictoriaMetrics/metrics"
@@ -181,6 +182,9 @@ func (a *Agent) open(c *Config) error {
 		o.SegmentSize = a.options.points.segments
 	}
 	store, err := storage.Open(o)
+	if errors.Is(err, syscall.EMFILE) {
+		err = fmt.Errorf("%w; raise the limit of open files (LimitNOFILE=, ulimit -n) above the number of files in the store", err)
+	}
 	if err != nil {
 		return err
 	}
