@@ -94,3 +94,48 @@ func TestOutOfDescriptors(t *testing.T) {
 	wantThere(t, a, l)
 	wantThere(t, a, later)
 }
+
+// TestTheSoftLimitOfDescriptorsIsRaised to the hard one, as shells and service managers
+// give 1 024 for the sake of programs that cannot have more.
+func TestTheSoftLimitOfDescriptorsIsRaised(t *testing.T) {
+	dir := t.TempDir()
+	a := startAgentAs(t, dir, exec.Command("prlimit", "--nofile=64:4096", binary, "run", "-c", configure(t, dir, "")))
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", a.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(b), "Max open files")
+	if got, err := strconv.Atoi(strings.Fields(rest)[0]); err != nil || got < 4095 { // Go leaves one
+		t.Errorf("it may open %d files, want 4095", got)
+	}
+}
+
+// TestMoreSegmentsThanDescriptors starts an agent on a store of more files than it may
+// open: it says so, and opens it once it may.
+func TestMoreSegmentsThanDescriptors(t *testing.T) {
+	dir := t.TempDir()
+	inputs, addresses := loadInputs(t, dir)
+	path := configure(t, dir, inputs+"\nagent: {name: test-agent, data_dir: $DIR/data, max_size: 64MiB}\n")
+	a := startAgentAs(t, dir, exec.Command("prlimit", "--nofile=40", binary, "run", "-c", path))
+	l := startLoad(t, addresses, 200, "http", "relp")
+	within(t, patience, "acknowledgements", func() bool { return l.senders["http"].acked.Load() > 100 && l.senders["relp"].acked.Load() > 100 })
+	end := flood(addresses["http"], largeBody(2<<20), 2)
+	within(t, patience, "five segments", func() bool {
+		all, err := filepath.Glob(filepath.Join(dir, "data/store/*.seg"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all) >= 5
+	})
+	end()
+	l.end(t)
+	a.stop(t)
+	out, err := exec.Command("prlimit", "--nofile=12", binary, "run", "-c", path).CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "too many open files; raise ") {
+		t.Errorf("with 12 files: %v: %s", err, out)
+	}
+	t.Logf("with 12 files: %s", out)
+	a = startAgentIn(t, dir, inputs)
+	a.wantExplained(t)
+	wantThere(t, a, l)
+}
