@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
@@ -227,4 +228,34 @@ func TestDatagramsWaitForTheNextProcess(t *testing.T) {
 	}
 	f("udp://127.0.0.1:0")
 	f("unixgram://$DIR/g")
+}
+
+// TestDropsBeforeAreCounted: what the kernel drops while no process reads is seen
+// by the next one.
+func TestDropsBeforeAreCounted(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		return // nobody else counts
+	}
+	p := startProcess(t, 10, "listen: udp://127.0.0.1:0\nmax_message: 480")
+	url := p.URL(0)
+	p.end(t)
+	c := inputtest.Dial(t, url, "")
+	const sent = 800
+	message := "<30>1 - vm app - - - " + strings.Repeat("x", 50_000) // 40 MB: no buffer that we ask for holds that
+	for range sent {
+		if _, err := io.WriteString(c, message); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.start(t)
+	p.sink.Wait(t, 1)
+	drops := int(p.Count(`runnel_input_kernel_drops_total{input="in"}`))
+	if drops == 0 || drops >= sent {
+		t.Errorf("%d of %d datagrams are counted as dropped at the start", drops, sent)
+	}
+	p.sink.Wait(t, sent-drops)
+	p.end(t)
+	if got := p.sink.Len(); got+drops != sent {
+		t.Errorf("%d arrived and %d were dropped, of %d", got, drops, sent)
+	}
 }
