@@ -124,6 +124,7 @@ func kill(ctx context.Context, args []string, out io.Writer) error {
 	f.DurationVar(&t.From, "from", 50*time.Millisecond, "the least between readiness and a kill")
 	f.DurationVar(&t.To, "until", 2*time.Second, "the most")
 	f.DurationVar(&t.Settle, "settle", 10*time.Second, "how long nothing more must arrive before it is judged")
+	f.DurationVar(&t.Within, "within", 3*time.Minute, "when it is judged at the latest, even while records still arrive")
 	f.StringVar(&t.Acked, "acked", "", "`FILE` for what was sent and acknowledged")
 	f.StringVar(&t.Arrived, "arrived", "", "`FILE` for what arrived")
 	log := f.String("log", "", "`FILE` for what COMMAND prints")

@@ -26,6 +26,7 @@ type Trial struct {
 	From    time.Duration // the least between readiness and a kill
 	To      time.Duration // the most
 	Settle  time.Duration // how long nothing more must arrive before it is judged
+	Within  time.Duration // when it is judged at the latest after the last was sent
 	Acked   string        // file that Sent is kept in; empty: none
 	Arrived string        // the same of Arrived
 	Output  io.Writer     // of the relay; nil: nowhere
@@ -41,6 +42,7 @@ type Outcome struct {
 	Median  time.Duration   `json:"restart_median"` // of the starts after a kill, nanoseconds
 	Longest time.Duration   `json:"restart_max"`    // likewise
 	Drained bool            `json:"drained"`        // all that was sent was acknowledged in the end
+	Settled bool            `json:"settled"`        // or records were still arriving when it was judged
 }
 
 // readyWithin is how long a relay may take to start.
@@ -97,7 +99,7 @@ func (t *Trial) Run(ctx context.Context) (o Outcome, err error) {
 	if err != nil && o.Drained {
 		return o, err
 	}
-	t.settle(ctx, arrived)
+	o.Settled = t.settle(ctx, arrived)
 	p.stop()
 	if err := t.collect(ctx, arrived); err != nil {
 		return o, err
@@ -116,16 +118,18 @@ func (o *Outcome) measure() {
 	}
 }
 
-// settle waits until nothing has arrived for a while.
-func (t *Trial) settle(ctx context.Context, a *Arrived) {
+// settle waits until nothing has arrived for a while, and reports whether it came to that.
+func (t *Trial) settle(ctx context.Context, a *Arrived) bool {
 	if t.Receive == "" {
-		return
+		return true
 	}
-	for before := a.Records(); ctx.Err() == nil; {
+	ctx, cancel := context.WithTimeout(ctx, t.Within)
+	defer cancel()
+	for before := a.Records(); ; {
 		wait(ctx, t.Settle)
 		now := a.Records()
-		if now == before {
-			return
+		if ctx.Err() != nil || now == before {
+			return ctx.Err() == nil
 		}
 		before = now
 	}
@@ -220,6 +224,9 @@ func (o *Outcome) Write(w io.Writer) {
 	o.Verdict.Write(w)
 	fmt.Fprintf(w, "kills         %9d, seed %d\n", o.Kills, o.Seed)
 	fmt.Fprintf(w, "restart       %9v median, %v at most\n", o.Median.Round(time.Millisecond), o.Longest.Round(time.Millisecond))
+	if !o.Settled {
+		fmt.Fprintln(w, "records were still arriving when it was judged: of those that are missing some may have been on their way")
+	}
 	if !o.Drained {
 		fmt.Fprintln(w, "at the end not everything sent was acknowledged in time")
 	}

@@ -26,16 +26,16 @@ trial() {
   sed "s|@DIR@|$dir|g; s|@IN@|$in|g; s|@OUT@|$out|g; s|@HTTP@|$http|g; s|@TCP@|$tcp|g" "$here/$config" >"$dir/conf"
   for a in "$@"; do a=${a//DIR/$dir} arguments+=("${a//CONF/$dir/conf}"); done
   "$work/oracle" kill --json --listen "$listen://127.0.0.1:$out" --kills "$kills" --rate "$rate" --seed "$seed" --senders "$senders" \
-    --log "$dir/log" "${arguments[@]}" >"$work/verdict" 2>"$work/said" || [ -s "$work/verdict" ] || { echo "$name: $(tail -3 "$work/said" "$dir/log" | tr '\n' ' ')"; return; }
+    --within "${WITHIN:-60s}" --log "$dir/log" "${arguments[@]}" >"$work/verdict" 2>"$work/said" || [ -s "$work/verdict" ] || { echo "$name: $(tail -3 "$work/said" "$dir/log" | tr '\n' ' ')"; return; }
   python3 - "$name" "$work/verdict" <<'P'
 import json, sys
 v = json.load(open(sys.argv[2]))
-print("| %s | %d | %d | %d | %d | %d | %d | %d | %.0f / %.0f ms |" % (sys.argv[1], v["kills"], v["acknowledged"], v["lost"], v["repeated"] + v["duplicated"],
-      v["disordered"], v["altered"], 0 if v["drained"] else 1, v["restart_median"] / 1e6, v["restart_max"] / 1e6))
+print("| %s | %d | %d | %d | %d + %d | %d | %d | %s | %s | %.0f / %.0f ms |" % (sys.argv[1], v["kills"], v["acknowledged"], v["lost"], v["repeated"], v["duplicated"],
+      v["disordered"], v["altered"], "yes" if v["drained"] else "no", "yes" if v["settled"] else "no", v["restart_median"] / 1e6, v["restart_max"] / 1e6))
 P
 }
 
-rsyslog() { trial "rsyslog $1" "rsyslog-$1.conf" relp --to relp://127.0.0.1:$in -- rsyslogd -n -f CONF -i DIR/pid; }
+rsyslog() { trial "rsyslog $1" "rsyslog-$1.conf" tcp --to relp://127.0.0.1:$in -- rsyslogd -n -f CONF -i DIR/pid; }
 syslogng() {
   LD_LIBRARY_PATH=$ng/usr/lib/syslog-ng trial "syslog-ng $1" "syslog-ng-$1.conf" tcp --to tcp://127.0.0.1:$in --octets -- "$ng/usr/sbin/syslog-ng" -F --no-caps -f CONF \
     -p DIR/pid -c DIR/ctl -R DIR/persist --module-path "$(echo "$ng"/usr/lib/syslog-ng/*/)"
@@ -58,6 +58,6 @@ runnel() {
 
 [ $# -gt 0 ] || set -- runnel-relp runnel-http runnel-keys runnel-tcp rsyslog-da rsyslog-disk rsyslog-sync syslogng-normal syslogng-reliable \
   fluentbit-memory fluentbit-filesystem fluentbit-full
-echo "| | kills | acknowledged | lost | twice | out of order | altered | undrained | restart, median / longest |"
-echo "|---|---|---|---|---|---|---|---|---|"
+echo "| | kills | acknowledged | lost | repeated + duplicated | out of order | altered | all acknowledged in the end | all arrived | restart, median / longest |"
+echo "|---|---|---|---|---|---|---|---|---|---|"
 for name in "$@"; do "${name%%-*}" "${name#*-}"; done
