@@ -199,3 +199,38 @@ streams: {app: {max_age: 24h}, errors: {max_age: 24h}}
 		t.Error(err)
 	}
 }
+
+// TestTheAPITakesNoFilesPlace: a socket that a dead agent left is replaced, and
+// anything else that stands there stays; the socket is for the user and the group.
+func TestTheAPITakesNoFilesPlace(t *testing.T) {
+	path := filepath.Join(shortDir(t), "api.sock")
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if l, err := listenAPI(unixScheme + path); err == nil || !strings.Contains(err.Error(), "is no socket") {
+		t.Errorf("got %v, %v, want the file refused", l, err)
+	}
+	if text, err := os.ReadFile(path); string(text) != "precious" {
+		t.Errorf("the file holds %q, %v", text, err)
+	}
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dead.SetUnlinkOnClose(false)
+	dead.Close()
+	l, err := listenAPI(unixScheme + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("the socket has %v, %v, want 0660", info.Mode(), err)
+	}
+	if l, err := listenAPI(unixScheme + path); err == nil {
+		t.Errorf("got %v, want the socket in use refused", l.Addr())
+	}
+}

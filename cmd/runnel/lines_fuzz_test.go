@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"reflect"
 	"testing"
 	"unicode/utf8"
@@ -63,4 +64,64 @@ func FuzzArguments(f *testing.F) {
 			}
 		}
 	})
+}
+
+// escapes are some 300 ways to have a terminal do something: every control
+// character, and what terminals are known to act on.
+func escapes() (all []string) {
+	for c := range rune(0xa0) {
+		if c < ' ' || c >= 0x7f {
+			all = append(all, string(c)+"x", string(c)+"[2Jx")
+		}
+	}
+	for n := range 60 {
+		all = append(all, fmt.Sprintf("\x1b]%d;evil\x07", n), fmt.Sprintf("\u009d%d;evil\u009c", n))
+	}
+	for _, final := range "ABCDEFGHJKLMPSTXZ`abcdefghilmnpqrstu{|}~@" {
+		all = append(all, "\x1b[1;1"+string(final), "\u009b1"+string(final))
+	}
+	for _, r := range "\u061c\u200e\u200f\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069" {
+		all = append(all, "a"+string(r)+"b")
+	}
+	return append(all, "\x1bP$q\"p\x1b\\", "\x1bP+q544e\x1b\\", "\x1b_evil\x1b\\", "\x1b^evil\x1b\\", "\x1bc", "\x1b7", "\x1b8", "\x1b[?1049h", "\x1b[201~", "\x1b]52;c;ZXZpbA==\x07",
+		"\x1b]8;;http://evil\x1b\\x", "a\r\nb", "a\bb", "\x9b2J", "\xc2", "\xff\x9d0;evil\x9c", "\x1b[", "\x1b")
+}
+
+// TestNothingInALogDrivesATerminal: whatever field it stands in, and however it
+// is printed.
+func TestNothingInALogDrivesATerminal(t *testing.T) {
+	all := escapes()
+	if len(all) < 200 {
+		t.Fatalf("%d sequences, want 200 at least", len(all))
+	}
+	var in bytes.Buffer
+	for _, s := range all {
+		text, err := json.Marshal(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(&in, `{"message":%[1]s,"host":%[1]s,"app":%[1]s,"procid":%[1]s,"msgid":%[1]s,"input":%[1]s,"peer":%[1]s,"attrs":{%[1]s:%[1]s}}`+"\n", text)
+	}
+	for _, mode := range []string{"text", "json", "raw"} {
+		var out bytes.Buffer
+		l := &lines{out: bufio.NewWriter(&out), mode: mode, terminal: true}
+		n, err := l.each(&in, 0, false)
+		if flushErr := l.out.Flush(); err != nil || flushErr != nil || n != len(all) {
+			t.Fatalf("%s: printed %d of %d, %v", mode, n, len(all), err)
+		}
+		if rows := bytes.Count(out.Bytes(), []byte("\n")); rows != len(all) {
+			t.Errorf("%s: %d rows for %d records", mode, rows, len(all))
+		}
+		for at, r := range out.String() {
+			if r != '\n' && r != '\t' && isHidden(r) {
+				t.Errorf("%s: %U is printed at %d", mode, r, at)
+			}
+		}
+		again := bytes.NewBuffer(nil)
+		for _, s := range all {
+			text, _ := json.Marshal(s)
+			fmt.Fprintf(again, `{"message":%s}`+"\n", text)
+		}
+		in = *again
+	}
 }
