@@ -134,3 +134,37 @@ pipelines: {main: {from: [in], stream: app}}
 		t.Errorf("systemd keeps %s descriptors twice", got)
 	}
 }
+
+// TestWatchdogUnderSystemd: the agent pings, and one that hangs is killed and
+// started again, with its sockets.
+func TestWatchdogUnderSystemd(t *testing.T) {
+	port := freePort(t)
+	s := startSystemd(t, unitConfig, port, nil)
+	dropIn := s.path("/run/systemd/system/runnel.service.d")
+	if err := os.MkdirAll(dropIn, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dropIn+"/short.conf", []byte("[Service]\nWatchdogSec=2s\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.ctl(t, "daemon-reload")
+	s.ctl(t, "start", "runnel.service")
+	for range 3 {
+		last := s.show(t, "WatchdogTimestampMonotonic")
+		eventually(t, "a ping", func() bool { return s.show(t, "WatchdogTimestampMonotonic") != last })
+	}
+	if got := s.show(t, "NRestarts"); got != "0" {
+		t.Fatalf("it was restarted %s times while it pinged", got)
+	}
+	s.ctl(t, "kill", "--kill-whom=main", "-s", "STOP", "runnel.service")
+	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	io.WriteString(c, "<11>1 - vm app - - - written to one that hangs\n")
+	eventually(t, "systemd to end and start it", func() bool {
+		return s.show(t, "NRestarts") == "1" && s.show(t, "ActiveState") == "active"
+	})
+	waitForRecords(t, s.agent(), "app", 1)
+}
