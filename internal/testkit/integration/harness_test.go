@@ -223,6 +223,13 @@ func startAgentAs(t *testing.T, dir string, cmd *exec.Cmd) *agent {
 		answer.Body.Close()
 		return answer.StatusCode == http.StatusOK
 	})
+	t.Cleanup(func() { // before it is stopped: whatever the test did, the ledger explains it
+		select {
+		case <-a.done:
+		default:
+			a.wantExplained(t)
+		}
+	})
 	return a
 }
 

@@ -10,6 +10,7 @@ const (
 	truncations = 50
 	stoppedFor  = 100 * time.Second // longer than a forwarder waits for an answer
 	floodFor    = 3 * time.Minute
+	idleFor     = 10 * time.Second
 )
 
 // delays are how long a sync of the disk takes.

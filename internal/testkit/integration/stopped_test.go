@@ -30,6 +30,7 @@ func pause(t *testing.T, p *process, d time.Duration) {
 // second, and both ledgers add up; twice comes what had no answer on a connection that
 // broke, and over http nothing.
 func TestStoppedAndContinued(t *testing.T) {
+	t.Parallel() // it waits
 	ports := [3]int{freePort(t), freePort(t), freePort(t)}
 	b := startAgent(t, fmt.Sprintf(`
 inputs:
