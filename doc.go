@@ -16,6 +16,7 @@
 //	cmd/runnel/  one file per verb; parts.go lists every kind this binary has
 //	cmd/oracle/  what a relay has lost: sends, kills, judges; any relay
 //	examples/    each runs as it stands
+//	packaging/   the units for systemd
 //
 // layout_test.go keeps the arrows, the doors and the package comments true.
 // docs/architecture.md says more; docs/rationale.md says why.

@@ -35,7 +35,10 @@ func startSystemd(t *testing.T, config string, port int, etc map[string]string) 
 	}
 	files := t.TempDir()
 	config = strings.NewReplacer("$RUN", "/run/runnel", "$ETC", "/etc/runnel", "$PORT", fmt.Sprint(port), "$GUEST", "/etc/runnel/classify.wasm").Replace(config) +
-		"\napi: {listen: 'unix:///run/runnel/api.sock', open: true}\nagent: {name: test-agent, data_dir: /var/lib/runnel}\n"
+		"\napi: {listen: 'unix:///run/runnel/api.sock', open: true}\n"
+	if !strings.Contains(config, "\nagent:") {
+		config += "agent: {name: test-agent, data_dir: /var/lib/runnel}\n"
+	}
 	install(t, files, map[string]string{binary: "usr/bin/runnel", guest: "etc/runnel/classify.wasm",
 		"../../../packaging/systemd/runnel.service": "units/runnel.service", "../../../packaging/systemd/runnel.socket": "units/runnel.socket"})
 	for from, to := range etc {
@@ -135,6 +138,20 @@ func removeControlGroup(t *testing.T, group string) {
 
 // path is a path as systemd and its services see it.
 func (s *systemd) path(path string) string { return fmt.Sprintf("/proc/%d/root%s", s.init, path) }
+
+// set adds a setting to the agent's unit.
+func (s *systemd) set(t *testing.T, setting string) {
+	t.Helper()
+	dropIn := s.path("/run/systemd/system/runnel.service.d")
+	err := os.MkdirAll(dropIn, 0o755)
+	if err == nil {
+		err = os.WriteFile(dropIn+"/test.conf", []byte("[Service]\n"+setting+"\n"), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ctl(t, "daemon-reload")
+}
 
 // ctl runs systemctl.
 func (s *systemd) ctl(t *testing.T, words ...string) string {

@@ -98,7 +98,7 @@ func TestUnitUnderSystemd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Contains(log, []byte(`"module loaded"`)) || bytes.Contains(log, []byte("interpreter")) {
+	if !bytes.Contains(log, []byte(`"module loaded"`)) || bytes.Contains(log, []byte("modules are interpreted")) {
 		t.Errorf("the module was not compiled:\n%s", log)
 	}
 }
@@ -140,14 +140,7 @@ pipelines: {main: {from: [in], stream: app}}
 func TestWatchdogUnderSystemd(t *testing.T) {
 	port := freePort(t)
 	s := startSystemd(t, unitConfig, port, nil)
-	dropIn := s.path("/run/systemd/system/runnel.service.d")
-	if err := os.MkdirAll(dropIn, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(dropIn+"/short.conf", []byte("[Service]\nWatchdogSec=2s\n"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	s.ctl(t, "daemon-reload")
+	s.set(t, "WatchdogSec=2s")
 	s.ctl(t, "start", "runnel.service")
 	for range 3 {
 		last := s.show(t, "WatchdogTimestampMonotonic")
@@ -167,4 +160,31 @@ func TestWatchdogUnderSystemd(t *testing.T) {
 		return s.show(t, "NRestarts") == "1" && s.show(t, "ActiveState") == "active"
 	})
 	waitForRecords(t, s.agent(), "app", 1)
+}
+
+// TestInterpreterNeedsNoWritableCode: with engine: interpreter the unit can be
+// stricter still, and the guest runs. It does so without that key as well, as what
+// cannot be compiled is interpreted, with a warning.
+func TestInterpreterNeedsNoWritableCode(t *testing.T) {
+	f := func(name, engine string) {
+		t.Run(name, func(t *testing.T) {
+			port := freePort(t)
+			s := startSystemd(t, unitConfig+"\nagent: {name: test-agent, data_dir: /var/lib/runnel"+engine+"}\n", port, nil)
+			s.set(t, "MemoryDenyWriteExecute=yes")
+			s.ctl(t, "start", "runnel.service")
+			c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			io.WriteString(c, "<11>1 - vm app - - - through the interpreter\n")
+			waitForRecords(t, s.agent(), "app", 1)
+			log, err := os.ReadFile(s.path("/run/agent.log"))
+			if err != nil || !bytes.Contains(log, []byte("modules are interpreted")) {
+				t.Errorf("nobody says that modules are interpreted (%v):\n%s", err, log)
+			}
+		})
+	}
+	f("asked for", ", engine: interpreter")
+	f("forced", "")
 }
