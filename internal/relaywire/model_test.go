@@ -1,0 +1,488 @@
+package relaywire
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"slices"
+)
+
+// The world that the explorer walks through: two instances of one agent, of which the
+// second comes to be by copying the first, two relays, and the last tier. Commits are
+// atomic, as storage promises; all that is said travels through a network that may
+// lose, double and reorder it. What is decided is decided by Known.
+const (
+	original = iota
+	copied
+	relay1
+	relay2
+	final
+	places
+)
+
+// entry is a record as a store holds it, at the offset that is its index and one.
+type entry struct {
+	content byte
+	epoch   uint32 // of the run that stored it
+	origin  Part   // of one record
+}
+
+// place is one agent: its disk, and what its process knows.
+type place struct {
+	there bool
+	agent Agent
+
+	// On disk.
+	log   []entry
+	known *Known
+	acked [places]map[Line]Ranges // by receiver, of the own lines; what of it is on disk may be older
+
+	// In memory.
+	epoch    uint32
+	upstream int // whom it sends to
+	session  Session
+	speaking bool                    // in session with upstream
+	todo     []uint64                // offsets that upstream is to be sent
+	sent     uint64                  // behind the last offset that this run has ever sent
+	onDisk   [places]map[Line]Ranges // acked, as it was when the run began
+}
+
+// message is what is on its way.
+type message struct {
+	from, to int
+	session  Session
+	writer   Writer
+	ack      bool
+	data     Data
+	content  byte
+}
+
+// world is one state.
+type world struct {
+	places   [places]*place
+	net      []message
+	snapshot [places]*place // the disk as it was; nil without
+	faults   int            // left
+	records  [2]int         // that each instance may still make
+	contents byte
+	epochs   uint32
+	nonces   uint64
+	unsure   []byte // contents that a fork left to chance, and says so
+
+}
+
+// flaws are faults of the design, put in on purpose: for each the explorer must
+// find a trace that breaks a promise.
+type flaws struct {
+	oneEpoch    bool // a run goes on with the epoch of the one before
+	marksApart  bool // what is known is not in the transaction of the records: a crash loses it
+	noOrigins   bool // a tier looks at its neighbour's offsets alone
+	cursorRules bool // the sender says where to go on, whatever the receiver knows
+	noReserve   bool // what was acknowledged once is never offered again
+	noForks     bool // nobody looks whether a session continues the one before
+	noHoles     bool // frames may leave something out
+	earlyAcks   bool // acknowledged, then stored
+}
+
+func newWorld(faults int) *world {
+	w := &world{faults: faults, records: [2]int{2, 2}}
+	for i, name := range []string{"A", "", "U", "V", "C"} {
+		if w.places[i] = (&place{}); name != "" {
+			w.places[i] = &place{there: true, agent: Agent([]byte(fmt.Sprintf("%-16s", name))), known: NewKnown()}
+			w.places[i].known.prints = 2
+			w.open(i, &flaws{})
+		}
+	}
+	return w
+}
+
+// next is the tier above, by way of the first relay.
+func next(i int) int {
+	if i == relay1 || i == relay2 {
+		return final
+	}
+	return relay1
+}
+
+// open begins a run.
+func (w *world) open(i int, f *flaws) {
+	p := w.places[i]
+	if !f.oneEpoch || p.epoch == 0 {
+		w.epochs++
+		p.epoch = w.epochs
+	}
+	p.upstream, p.session, p.speaking = next(i), 0, false
+	p.known = p.known.clone()
+	p.known.current = make(map[Writer]*course)
+	if f.marksApart {
+		p.known = NewKnown()
+	}
+	for r := range places {
+		p.onDisk[r] = cloneLines(p.acked[r])
+	}
+}
+
+// lineOf is the line of an entry in its own store.
+func (p *place) lineOf(epoch uint32) Line { return Line{Writer{p.agent, epoch}, "app"} }
+
+func (p *place) part(offset uint64) Part {
+	return Part{p.lineOf(p.log[offset-1].epoch), Range{offset, offset + 1}}
+}
+
+func (p *place) ackedBy(r int, part Part) bool { return p.acked[r][part.Line].Has(part.Range) }
+
+func (p *place) ackedByAny(part Part) bool {
+	for r := range places {
+		if p.ackedBy(r, part) {
+			return true
+		}
+	}
+	return false
+}
+
+// connect begins a session; heard says that the answer came through.
+func (w *world) connect(i int, heard bool, f *flaws) {
+	p, r := w.places[i], w.places[w.places[i].upstream]
+	h := &Hello{Writer: Writer{p.agent, p.epoch}}
+	for at := range uint64(len(p.log)) {
+		part := p.part(at + 1)
+		if p.ackedByAny(part) && (f.noReserve || !p.ackedBy(p.upstream, part)) {
+			continue
+		}
+		if n := len(h.Parts); n > 0 && h.Parts[n-1].Line == part.Line && h.Parts[n-1].To == part.From {
+			h.Parts[n-1].To = part.To
+		} else {
+			h.Parts = append(h.Parts, part)
+		}
+	}
+	if next := uint64(len(p.log)) + 1; len(h.Parts) == 0 || h.Parts[len(h.Parts)-1].Epoch != p.epoch {
+		h.Parts = append(h.Parts, Part{p.lineOf(p.epoch), Range{next, next}})
+	}
+	w.nonces++
+	r.known = r.known.clone()
+	welcome := r.known.Hello(h, Session(w.nonces))
+	if !heard {
+		return
+	}
+	p.session, p.speaking = welcome.Session, true
+	if !f.noForks && w.forked(i, welcome) {
+		p.speaking = false // and it connects again, as another run
+		return
+	}
+	missing := welcome.Missing
+	if f.cursorRules {
+		missing = h.Parts
+	}
+	for _, m := range missing {
+		for at := m.From; at < m.To; at++ {
+			w.send(i, at)
+		}
+	}
+}
+
+// forked looks through the lines of a place whether somebody else has written them. Of
+// those it gives up what is not acknowledged; if its own run's is among them, another begins.
+func (w *world) forked(i int, welcome *Welcome) (any bool) {
+	p := w.places[i]
+	for from := 0; from < len(p.log); {
+		to := from
+		for to < len(p.log) && p.log[to].epoch == p.log[from].epoch {
+			to++
+		}
+		own, unsure := Part{p.lineOf(p.log[from].epoch), Range{uint64(from) + 1, uint64(to) + 1}}, Ranges(nil)
+		for at := own.From; at < own.To; at++ {
+			if !p.ackedByAny(p.part(at)) {
+				unsure = unsure.Add(Range{at, at + 1})
+			}
+		}
+		alive := own.Epoch == p.epoch
+		if welcome.Fork(own, unsure, alive, func(r Range) uint64 { return uint64(p.log[r.From-1].content) }) {
+			any = true
+			for _, u := range unsure {
+				for at := u.From; at < u.To; at++ {
+					w.unsure = append(slices.Clip(w.unsure), p.log[at-1].content)
+					p.ack(p.upstream, p.part(at)) // never to be sent
+				}
+			}
+			if alive {
+				w.epochs++
+				p.epoch = w.epochs
+			}
+		}
+		from = to
+	}
+	return any
+}
+
+func (p *place) ack(r int, part Part) {
+	lines := cloneLines(p.acked[r])
+	lines[part.Line] = slices.Clone(lines[part.Line]).Add(part.Range)
+	p.acked[r] = lines
+}
+
+// store appends a record.
+func (w *world) store(i int, content byte, origin *Part) {
+	p := w.places[i]
+	e := entry{content: content, epoch: p.epoch}
+	at := uint64(len(p.log)) + 1
+	if e.origin = (Part{p.lineOf(p.epoch), Range{at, at + 1}}); origin != nil {
+		e.origin = *origin
+	}
+	p.log = append(slices.Clip(p.log), e)
+	if p.speaking {
+		w.send(i, at)
+	}
+}
+
+// send puts a record on its way: a window is wide, so nothing waits.
+func (w *world) send(i int, at uint64) {
+	p := w.places[i]
+	e := p.log[at-1]
+	m := message{from: i, to: p.upstream, session: p.session, writer: Writer{p.agent, p.epoch}, content: e.content, data: Data{Part: p.part(at), Sum: uint64(e.content)}}
+	if e.origin != m.data.Part {
+		m.data.Origins = []Part{e.origin}
+	}
+	w.net = append(slices.Clip(w.net), m)
+}
+
+// deliver has a message arrive.
+func (w *world) deliver(m message, f *flaws) {
+	p := w.places[m.to]
+	if m.ack {
+		if p.speaking && p.session == m.session {
+			p.ack(m.from, m.data.Part)
+		}
+		return
+	}
+	p.known = p.known.clone()
+	if c := p.known.current[m.writer]; f.noHoles && c != nil {
+		c.plans = make(map[Line]plan)
+	}
+	v, err := p.known.Judge(m.writer, m.session, &m.data)
+	if f.cursorRules && err == nil {
+		v = &Verdict{Missing: []Range{m.data.Range}, Origins: [][]Range{{m.data.Range}}}
+	}
+	if err != nil { // the connection ends
+		if from := w.places[m.from]; from.session == m.session {
+			from.speaking = false
+		}
+		return
+	}
+	news := len(v.Missing) > 0
+	for i := range v.Origins {
+		news = news && (len(v.Origins[i]) > 0 || f.noOrigins)
+	}
+	p.known.Take(m.writer, m.session, &m.data)
+	if news {
+		origin := m.data.Part
+		if len(m.data.Origins) > 0 {
+			origin = m.data.Origins[0]
+		}
+		w.store(m.to, m.content, &origin)
+	}
+	w.net = append(slices.Clip(w.net), message{from: m.to, to: m.from, session: m.session, writer: m.writer, ack: true, data: Data{Part: m.data.Part}})
+}
+
+// silence takes back what a place has said and nobody has heard.
+func (w *world) silence(i int) {
+	w.net = slices.DeleteFunc(slices.Clone(w.net), func(m message) bool { return m.from == i })
+}
+
+// says reports whether something that a place has said is on its way.
+func (w *world) says(i int) bool {
+	return slices.ContainsFunc(w.net, func(m message) bool { return m.from == i })
+}
+
+// crash ends a run and begins the next; forgets: what was acknowledged since the last
+// one began had not come to disk.
+func (w *world) crash(i int, forgets bool, f *flaws) {
+	p := w.places[i]
+	if forgets {
+		p.acked = p.onDisk
+	}
+	if f.earlyAcks && len(p.log) > 0 && p.log[len(p.log)-1].origin.Agent != p.agent {
+		p.log, p.known = p.log[:len(p.log)-1], NewKnown()
+	}
+	w.open(i, f)
+}
+
+// disk is what of a place a copy of its directory holds.
+func (p *place) disk() *place {
+	c := &place{there: true, agent: p.agent, log: slices.Clip(p.log), known: p.known.clone(), epoch: p.epoch}
+	for r := range places {
+		c.acked[r] = cloneLines(p.acked[r])
+	}
+	return c
+}
+
+func cloneLines(m map[Line]Ranges) map[Line]Ranges {
+	c := make(map[Line]Ranges, len(m))
+	for l, r := range m {
+		c[l] = slices.Clone(r)
+	}
+	return c
+}
+
+func (k *Known) clone() *Known {
+	c := NewKnown()
+	for a, l := range k.lines {
+		c.lines[a] = line{slices.Clone(l.ranges), slices.Clip(l.last)}
+	}
+	for w, s := range k.current {
+		c.current[w] = &course{s.session, maps.Clone(s.plans)}
+	}
+	c.prints = k.prints
+	return c
+}
+
+func (w *world) clone() *world {
+	c := *w
+	c.net, c.unsure = slices.Clip(w.net), slices.Clip(w.unsure)
+	return &c
+}
+
+// own makes place i of a cloned world its own, before it is changed.
+func (w *world) own(i int) *place {
+	p := *w.places[i]
+	p.log = slices.Clip(p.log)
+	w.places[i] = &p
+	return &p
+}
+
+// broken says which promise the world breaks now; empty if none. Order is kept along
+// one way; who takes another does not wait for the first.
+func (w *world) broken(ordered bool) string {
+	for i, p := range w.places {
+		seen := [256]bool{}
+		for n, e := range p.log {
+			if n > 0 && ordered && e.content < p.log[n-1].content {
+				return fmt.Sprintf("place %d has %q behind %q", i, e.content, p.log[n-1].content)
+			}
+			if seen[e.content] {
+				return fmt.Sprintf("place %d has %q twice", i, e.content)
+			}
+			seen[e.content] = true
+		}
+	}
+	return ""
+}
+
+// lost says which record is at an instance of the agent and, though all is quiet and
+// everything that could be said was, not at the last tier.
+func (w *world) lost() string {
+	arrived := [256]bool{}
+	for _, e := range w.places[final].log {
+		arrived[e.content] = true
+	}
+	for _, c := range w.unsure {
+		arrived[c] = true // said to be in doubt
+	}
+	for i := range copied + 1 {
+		for _, e := range w.places[i].log {
+			if !arrived[e.content] {
+				return fmt.Sprintf("%q of instance %d never arrived", e.content, i)
+			}
+		}
+	}
+	return ""
+}
+
+// names gives epochs and nonces numbers in the order in which they are met, so that
+// worlds which differ in nothing else are one.
+type names []uint64
+
+func (s *names) of(id uint64) byte {
+	i := slices.Index(*s, id)
+	if i < 0 {
+		i = len(*s)
+		*s = append(*s, id)
+	}
+	return byte(i)
+}
+
+// key is the state in bytes, the same for the same state.
+func (w *world) key(b []byte) []byte {
+	var epochs, nonces names
+	put := func(v ...uint64) {
+		for _, n := range v {
+			b = binary.AppendUvarint(b, n)
+		}
+	}
+	line := func(l Line) { b = append(b, l.Agent[0], epochs.of(uint64(l.Epoch))) }
+	lines := func(m map[Line]Ranges) {
+		put(uint64(len(m)))
+		for _, l := range slices.SortedFunc(maps.Keys(m), compareLines) {
+			line(l)
+			put(uint64(len(m[l])))
+			b = m[l].Append(b)
+		}
+	}
+	session := func(s Session) { b = append(b, nonces.of(uint64(s))) }
+	one := func(p *place) {
+		if p == nil || !p.there {
+			b = append(b, 0)
+			return
+		}
+		b = append(b, 1)
+		b = append(b, epochs.of(uint64(p.epoch)))
+		put(uint64(p.upstream), uint64(len(p.log)))
+		if session(p.session); p.speaking {
+			b = append(b, 1)
+		}
+		for _, e := range p.log {
+			b = append(b, e.content, epochs.of(uint64(e.epoch)), byte(e.origin.From))
+			line(e.origin.Line)
+		}
+		for r := range places {
+			lines(p.acked[r])
+			lines(p.onDisk[r])
+		}
+		flat := make(map[Line]Ranges, len(p.known.lines))
+		for a, l := range p.known.lines {
+			flat[a.Line] = l.ranges
+		}
+		lines(flat)
+		for _, l := range slices.SortedFunc(maps.Keys(flat), compareLines) {
+			for _, print := range p.known.lines[arrival{Line: l}].last {
+				b = append(b, byte(print.From), byte(print.Sum))
+			}
+			b = append(b, 0)
+		}
+		writers := slices.SortedFunc(maps.Keys(p.known.current), compareWriters)
+		put(uint64(len(writers)))
+		for _, at := range writers {
+			line(Line{Writer: at})
+			session(p.known.current[at].session)
+			plans := p.known.current[at].plans
+			for _, l := range slices.SortedFunc(maps.Keys(plans), compareLines) {
+				line(l)
+				put(plans[l].next)
+				b = plans[l].parts.Append(b)
+			}
+		}
+	}
+	for i := range places {
+		one(w.places[i])
+		one(w.snapshot[i])
+	}
+	put(uint64(w.faults), uint64(w.records[0]), uint64(w.records[1]), uint64(len(w.net)), uint64(len(w.unsure)))
+	for _, m := range w.net {
+		put(uint64(m.from), uint64(m.to), m.data.From)
+		if session(m.session); m.ack {
+			b = append(b, 1)
+		}
+		line(m.data.Line)
+		line(Line{Writer: m.writer})
+	}
+	return append(b, w.unsure...)
+}
+
+func compareWriters(a, b Writer) int {
+	return cmp.Or(bytes.Compare(a.Agent[:], b.Agent[:]), cmp.Compare(a.Epoch, b.Epoch))
+}
+
+func compareLines(a, b Line) int {
+	return cmp.Or(compareWriters(a.Writer, b.Writer), cmp.Compare(a.Stream, b.Stream))
+}
