@@ -61,8 +61,7 @@ forwarders: {hook: {type: webhook, from: [app], url: %q}}
 		t.Helper()
 		within(t, patience, "acknowledgements", func() bool { return web.acked.Load() > 0 && relp.acked.Load() > 0 })
 		end := interfere(t, a.process, calls, "error="+errno)
-		var known time.Duration
-		known = within(t, 5*time.Second, "/readyz to say why", func() bool {
+		known := within(t, 5*time.Second, "/readyz to say why", func() bool {
 			ok, why := a.ready(t)
 			return !ok && strings.Contains(why, says)
 		})
