@@ -2,10 +2,13 @@ package query
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -80,4 +83,63 @@ func TestTheAPIOverAUnixSocket(t *testing.T) {
 		return new(net.Dialer).DialContext(ctx, "unix", path)
 	}}}
 	over(t, ln, nil, "http://runnel", client, "any.name")
+}
+
+// TestRubbishOnTheAPIsTLSPort: what is no TLS is closed, old versions are not
+// spoken, nothing is left open, and others do not notice (faults.md row 36).
+func TestRubbishOnTheAPIsTLSPort(t *testing.T) {
+	authority := tlstest.NewAuthority(t, "ca")
+	certificate, err := tls.LoadX509KeyPair(authority.Issue(t, "api", time.Now().Add(time.Hour)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := fuzzOptions(newMemory())
+	o.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	s := New(o)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Serve(ctx, ln) }()
+	for name, text := range map[string]string{"nothing": "", "HTTP": "GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", "zeros": string(make([]byte, 4096)),
+		"a wrong version": "\x16\x09\x09\x00\x05\x01\x02\x03\x04\x05", "a huge record": "\x16\x03\x01\xff\xff\x01", "half a hello": "\x16\x03\x01\x00\xf4\x01\x00\x00\xf0\x03\x03",
+		"an alert": "\x15\x03\x01\x00\x02\x02\x28", "SSL 2": "\x80\x2e\x01\x00\x02\x00\x15\x00\x00\x00\x10"} {
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(20 * time.Second))
+		io.WriteString(c, text)
+		c.(*net.TCPConn).CloseWrite()
+		if answer, err := io.ReadAll(c); err != nil && os.IsTimeout(err) || bytes.Contains(answer, []byte("runnel_")) {
+			t.Errorf("%s: got %q, %v, want the end", name, answer, err)
+		}
+		c.Close()
+	}
+	if c, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{RootCAs: authority.Pool(), ServerName: "localhost", MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}); err == nil {
+		t.Error("TLS 1.1 is spoken")
+		c.Close()
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: authority.Pool(), ServerName: "localhost"}}}
+	resp, err := client.Get("https://" + ln.Addr().String() + "/healthz")
+	if err != nil || resp.StatusCode != 200 {
+		t.Fatalf("a healthy client: got %v, %v", resp, err)
+	}
+	resp.Body.Close()
+	open := func() int {
+		s.open.Lock()
+		defer s.open.Unlock()
+		return len(s.connections)
+	}
+	for until := time.Now().Add(20 * time.Second); open() > 0; <-time.After(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("%d connections are left", open())
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
 }
