@@ -3,6 +3,7 @@
 package integration
 
 import (
+	"bufio"
 	"bytes"
 	"fmt"
 	"net/http"
@@ -108,6 +109,9 @@ func TestAFloodWithinAMemoryLimit(t *testing.T) {
 	inputs, addresses := loadInputs(t, dir)
 	path := configure(t, dir, inputs+"streams: {app: {max_size: 8GiB}}\n")
 	a := startAgentAs(t, dir, g.run(binary, "run", "-c", path))
+	if got, most := a.metric(t, "go_memlimit_bytes"), float64(limit)*0.8; got > most || got < most-10 {
+		t.Errorf("the collector keeps to %.0f bytes, want four fifths of %d", got, limit)
+	}
 	l := startLoad(t, addresses, 5000, loadKinds...)
 	end := sync.OnceFunc(flood(addresses["http"], largeBody(7<<20), 16))
 	t.Cleanup(end)
@@ -167,4 +171,24 @@ func TestKilledForWantOfMemory(t *testing.T) {
 	a.wantExplained(t)
 	wantThere(t, a, l)
 	a.stop(t)
+}
+
+// metric returns the value of a metric without labels.
+func (a *agent) metric(t *testing.T, name string) (value float64) {
+	t.Helper()
+	answer, err := a.client.Get("http://agent/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if text, ok := strings.CutPrefix(lines.Text(), name+" "); ok {
+			if value, err = strconv.ParseFloat(text, 64); err != nil {
+				t.Fatal(err)
+			}
+			return value
+		}
+	}
+	t.Fatalf("no metric %s", name)
+	return 0
 }
