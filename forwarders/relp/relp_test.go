@@ -1,16 +1,13 @@
 package relp
 
 import (
-	"crypto/tls"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/forwardertest"
 	"github.com/runnel-log/runnel/internal/config"
-	"github.com/runnel-log/runnel/internal/tlsconf/tlstest"
 )
 
 func options(to string, change func(o *Options)) *Options {
@@ -20,16 +17,6 @@ func options(to string, change func(o *Options)) *Options {
 		change(o)
 	}
 	return o
-}
-
-func serverTLS(t testing.TB, ca *tlstest.Authority) *tls.Config {
-	t.Helper()
-	cert, key := ca.Issue(t, "server", time.Now().Add(time.Hour))
-	pair, err := tls.LoadX509KeyPair(cert, key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}}
 }
 
 func TestKeepsTheContract(t *testing.T) {
