@@ -313,9 +313,6 @@ func (l *listener) End(after time.Duration) {
 	_ = l.Listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(until) // both kinds of stream have it; fails on a closed one only
 }
 
-// Kept reports whether the socket outlives this process.
-func (l *listener) Kept() bool { return l.kept }
-
 // UDPConn is one holder's duplicate of a UDP socket.
 type UDPConn struct {
 	*net.UDPConn

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // docker is a daemon of the test's own.
@@ -117,6 +118,7 @@ type container struct {
 	env     string            // one variable
 	options map[string]string // of the syslog driver
 	args    []string          // of the program in it
+	lasts   time.Duration     // what it takes at least
 }
 
 // run runs a container to its end and returns its full id.
@@ -140,7 +142,7 @@ func (d *docker) try(ctx context.Context, dir string, c container) (id string, e
 		line = append(line, "--log-opt", k+"="+v)
 	}
 	line = append(append(line, d.image, "/container"), c.args...)
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, c.lasts+patience)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, "docker", line...).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("docker %s: %w\n%s", strings.Join(line, " "), err, tailOf(string(out)))
