@@ -19,7 +19,7 @@ func (a *Audit) Losses() (all []Loss) {
 	dead, skipped := make(map[string]uint64), make(map[string]uint64)
 	for i := range a.Forwarders {
 		f := &a.Forwarders[i]
-		dead[f.Stream] += f.Dead
+		dead[f.Stream] += a.StillDead(f)
 		skipped[f.Stream] += f.Skipped
 	}
 	for i := range a.Streams {
@@ -28,6 +28,20 @@ func (a *Audit) Losses() (all []Loss) {
 			Loss{s.Name, "expired", s.Expired}, Loss{s.Name, "dead", dead[s.Name]}, Loss{s.Name, "skipped", skipped[s.Name]})
 	}
 	return all
+}
+
+// StillDead returns how many dead letters of a forwarder in a stream its receiver has
+// not taken since. What was refused once more in a redrive is one of them all along.
+func (a *Audit) StillDead(f *ForwarderAudit) uint64 {
+	if f.Redrive {
+		return 0
+	}
+	for i := range a.Forwarders {
+		if again := &a.Forwarders[i]; again.Redrive && again.Name == f.Name && again.Stream == f.Stream+".dead" {
+			return f.Dead - min(f.Dead, again.Redriven)
+		}
+	}
+	return f.Dead
 }
 
 // writeLosses writes them for Prometheus. They are of the ledger, so a restart does

@@ -84,6 +84,9 @@ func (h *stub) Redrive(_ context.Context, q query.Redrive) (query.Redriven, erro
 	if h.redrive = q; q.Stream == "nothing" {
 		return query.Redriven{}, fmt.Errorf("dead letters of stream %q: %w", q.Stream, query.ErrNotFound)
 	}
+	if q.Forwarder == "idle" {
+		return query.Redriven{Stream: "app.dead", Complete: true, Forwarders: []query.RedriveOf{{Forwarder: "idle", From: 9, Until: 9}}}, nil
+	}
 	return query.Redriven{Stream: "app.dead", DryRun: q.DryRun, Stopped: q.Stop, Records: 5, Complete: !q.DryRun, Forwarders: []query.RedriveOf{{Forwarder: "hook", Records: 5, From: 3, Until: 9}},
 		Left: []query.Letters{{Records: 1}, {Forwarder: "old", Records: 2}}}, nil
 }
@@ -253,6 +256,7 @@ func TestDeadLettersAreRedriven(t *testing.T) {
 	f(0, query.Redrive{Stream: "app", Stop: true}, "hook: stopped at offset 3 of app.dead", "--stop", "app")
 	f(0, query.Redrive{Stream: "app", Forwarder: "hook", From: query.Bound{Offset: 3}, To: query.Bound{Time: 1795341600e9}}, "", "app", "--forwarder", "hook", "--from", "3", "--to", "2026-11-22T10:00:00Z")
 	f(0, query.Redrive{Stream: "app", From: query.Bound{Offset: 1}}, `"records":5`, "app", "--from", "oldest", "-o", "json")
+	f(0, query.Redrive{Stream: "app", Forwarder: "idle"}, "nothing of app.dead is left to go again", "app", "--forwarder", "idle")
 	f(1, query.Redrive{Stream: "nothing"}, "not found", "nothing")
 	f(2, query.Redrive{}, "is not a time", "app", "--from", "soon")
 	f(2, query.Redrive{}, "stands alone", "app", "--stop", "--from=-1h")

@@ -49,7 +49,7 @@ func lossesOf(a *query.Audit) (lines []string) {
 		f := &a.Forwarders[i]
 		say(f.Expired, "of stream %s for forwarder %s: retention took them before they were delivered", f.Stream, f.Name)
 		say(f.Damaged, "of stream %s for forwarder %s: damaged before they were delivered", f.Stream, f.Name)
-		say(f.Dead, "of stream %s for forwarder %s: the receiver refused them for good; they are in %s.dead", f.Stream, f.Name, f.Stream)
+		say(a.StillDead(f), "of stream %s for forwarder %s: the receiver refused them for good; they are in %s.dead", f.Stream, f.Name, f.Stream)
 		say(f.Skipped, "of stream %s for forwarder %s: left out by hand", f.Stream, f.Name)
 	}
 	return lines

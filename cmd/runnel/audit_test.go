@@ -17,7 +17,8 @@ func TestAuditSaysWhatWasLost(t *testing.T) {
 		Streams: []query.StreamAudit{{Name: "app", Dropped: 4, Lost: 5}},
 		Gaps: []query.GapAudit{{Stream: "app", From: 31, To: 150, Records: 120, Reason: "damage",
 			Found: time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)}},
-		Forwarders: []query.ForwarderAudit{{Name: "hook", Stream: "app", Expired: 1, Damaged: 120, Dead: 6, Skipped: 7}},
+		Forwarders: []query.ForwarderAudit{{Name: "hook", Stream: "app", Expired: 1, Damaged: 120, Dead: 10, Skipped: 7},
+			{Name: "hook", Stream: "app.dead", Redrive: true, Redriven: 4, Dead: 2}},
 	}
 	var b strings.Builder
 	if err := printAudit(&b, &a); err != nil {

@@ -60,7 +60,12 @@ func printRedriven(w io.Writer, done *query.Redriven) error {
 	if done.DryRun {
 		verb = "would go again"
 	}
+	nothing := len(done.Left) == 0
 	for _, f := range done.Forwarders {
+		if f.Records == 0 && done.Complete && !done.Stopped {
+			continue
+		}
+		nothing = false
 		name := visible(w, f.Forwarder)
 		if done.Stopped {
 			fmt.Fprintf(w, "%s: stopped at offset %d of %s\n", name, f.From, stream)
@@ -75,8 +80,8 @@ func printRedriven(w io.Writer, done *query.Redriven) error {
 		}
 		fmt.Fprintf(w, "%d are of the forwarder %s, which the configuration does not have\n", l.Records, visible(w, l.Forwarder))
 	}
-	if len(done.Forwarders) == 0 && len(done.Left) == 0 {
-		_, err := fmt.Fprintf(w, "nothing of %s has a forwarder to go to\n", stream)
+	if nothing {
+		_, err := fmt.Fprintf(w, "nothing of %s is left to go again\n", stream)
 		return err
 	}
 	return nil
