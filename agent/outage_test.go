@@ -69,7 +69,9 @@ func TestOutage(t *testing.T) {
 	if soak && rate < 3*float64(perSecond) {
 		t.Errorf("it drained at %.0f records a second, want three times the live %d at least", rate, perSecond)
 	}
-	if most := early + early/10; soak && max(late, c.peak.Load()) > most {
+	// What waits for a commit, and for the collector, varies with what else the machine does; a
+	// backlog in memory would be gigabytes.
+	if most := early + max(early/10, 24<<20); soak && max(late, c.peak.Load()) > most {
 		t.Errorf("%s of memory in the second half, %s while it drained; in the first half it was %s", mib(late), mib(c.peak.Load()), mib(early))
 	}
 	waitUntil(t, "the disk to have its room back", func() bool { return segments(t, dir) == 1 })
