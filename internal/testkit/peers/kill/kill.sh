@@ -57,7 +57,7 @@ runnel() {
 }
 
 [ $# -gt 0 ] || set -- runnel-relp runnel-http runnel-keys runnel-tcp rsyslog-da rsyslog-disk rsyslog-sync syslogng-normal syslogng-reliable \
-  fluentbit-memory fluentbit-filesystem fluentbit-full
+  fluentbit-memory fluentbit-filesystem fluentbit-full fluentbit-checksum
 echo "| | kills | acknowledged | lost | repeated + duplicated | out of order | altered | all acknowledged in the end | all arrived | restart, median / longest |"
 echo "|---|---|---|---|---|---|---|---|---|---|"
 for name in "$@"; do "${name%%-*}" "${name#*-}"; done
