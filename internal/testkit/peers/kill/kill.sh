@@ -2,7 +2,7 @@
 # Runs the same kills on runnel and on its peers, each as it is usually set up and as
 # safely as its manual knows to, and prints a table. It needs rsyslog with RELP and
 # syslog-ng as internal/testkit/install leaves them, and fluent-bit in PATH; what
-# is not there is left out with a word. It talks to loopback only.
+# is not there is left out with a word; python3 prints. It talks to loopback only.
 #
 #	internal/testkit/peers/kill/kill.sh [NAME…]
 #
