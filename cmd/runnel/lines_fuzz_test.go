@@ -37,8 +37,13 @@ func FuzzLines(f *testing.F) {
 				t.Fatalf("%s: %q printed %q", mode, in, out.Bytes())
 			}
 		}
-		var before, after any
-		if json.Unmarshal(in, &before) == nil && utf8.Valid(in) {
+		var compact bytes.Buffer // as the agent sends it: no line end outside of a text
+		if utf8.Valid(in) && json.Compact(&compact, in) == nil {
+			in = compact.Bytes()
+			var before, after any
+			if json.Unmarshal(in, &before) != nil {
+				return
+			}
 			if err := json.Unmarshal(appendVisibleJSON(nil, in), &after); err != nil || !reflect.DeepEqual(before, after) {
 				t.Errorf("%q became %q", in, appendVisibleJSON(nil, in))
 			}

@@ -174,7 +174,7 @@ func sdDifference(c *testkit.Case, r *record.Record) []difference {
 }
 
 // header is what may stand before the first field: blanks, version, time.
-var header = regexp.MustCompile(`^ *([1-9]\d{0,2} )?(\d{4}-\d\d-\d\d[T ][0-9:.,+\-Zz]*|[A-Za-z]{3} +\d{1,2} (\d{4} )?\d\d:\d\d:\d\d([.,]\d*)?( (UTC|GMT))?|-)?`)
+var header = regexp.MustCompile(`^ *([1-9]\d{0,2} )?(\d{4}-\d\d-\d\d[T ][0-9:.,+\-Zz]*|[A-Za-z]{3} +\d{1,2} (\d{4} )?\d\d:\d\d:\d\d([.,]\d*)?( (UTC|GMT))?|-( |$))?`)
 
 // lost returns what stands in msg and nowhere in r; "" if nothing is lost.
 func lost(msg []byte, r *record.Record) string {
