@@ -125,6 +125,7 @@ func (p *parser) text() bool {
 			return true
 		}
 	}
+	p.i = len(p.s) // the escape at its end leads beyond it
 	return false
 }
 

@@ -238,7 +238,7 @@ func TestConfig(t *testing.T) {
 	f(`{"o":[]}`, "true - 7 [] -", "o is [], not an object")
 	f(`{"o":{"p":true}}`, "true - 7 [] -", "o.p is true, not a text")
 	f(`{"z":1}`, "true - 7 [] -", `unknown key "z"; known are: b, s, i, l, o`)
-	for _, broken := range []string{`[]`, `{`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{"a":1}x`, `{"a":tru}`, `{"a":"`, `{a:1}`, `"x"`,
+	for _, broken := range []string{`[]`, `{`, `{"a"}`, `{"a":}`, `{"a":1,}`, `{"a":1}x`, `{"a":tru}`, `{"a":"`, `{"\`, `{"a":"\`, `{a:1}`, `"x"`,
 		strings.Repeat(`{"a":`, 40) + "1" + strings.Repeat("}", 40)} {
 		f(broken, "it is not a JSON object")
 	}
