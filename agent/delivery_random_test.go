@@ -15,6 +15,7 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
 
+	"github.com/runnel-log/runnel/agent/query"
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/record"
 	"github.com/runnel-log/runnel/storage"
@@ -40,6 +41,7 @@ type erratic struct {
 	down    bool              // nothing gets through
 	highest map[string]uint64 // offset that has arrived
 	arrived map[string]map[uint64]bool
+	again   map[string]map[uint64]bool // of those that were dead letters, by their own stream and offset
 	rewind  forwarders.Rewind
 	size    forwarders.Batching
 }
@@ -51,6 +53,10 @@ func (f *erratic) Close() error { return nil }
 // arrive notes the first n records of b: never one before a lower one that has
 // not arrived. The guard against gaps is the count at the end.
 func (f *erratic) arrive(b *forwarders.Batch, n int) {
+	if b.From != "" {
+		f.arriveAgain(b, n)
+		return
+	}
 	for i := range n {
 		offset, message := b.Offsets[i], string(b.Records.At(i).Message())
 		if want := fmt.Sprintf("%s %d", b.Stream, offset); !strings.HasPrefix(message, want+" ") {
@@ -65,6 +71,28 @@ func (f *erratic) arrive(b *forwarders.Batch, n int) {
 		f.arrived[b.Stream][offset] = true
 		f.highest[b.Stream] = max(f.highest[b.Stream], offset)
 	}
+}
+
+// stubborn says which dead letters are refused again, however often they are sent.
+func stubborn(offset uint64) bool { return offset%3 == 0 }
+
+// arriveAgain notes the first n records of b, which were dead letters.
+func (f *erratic) arriveAgain(b *forwarders.Batch, n int) {
+	if f.again[b.From] == nil {
+		f.again[b.From] = map[uint64]bool{}
+	}
+	for i := range n {
+		v, place := b.Records.At(i), b.Place(i)
+		if want := fmt.Sprintf("%s %d %s", b.From, place, poison); string(v.Message()) != want || v.Flags()&record.Dead != 0 || stubborn(place) {
+			f.t.Errorf("offset %d of %s is sent again as %q", place, b.From, v.Message())
+		}
+		f.again[b.From][place] = true
+	}
+}
+
+// refuses reports whether the ith record of b is one that is never taken.
+func (f *erratic) refuses(b *forwarders.Batch, i int) bool {
+	return strings.Contains(string(b.Records.At(i).Message()), poison) && (b.From == "" || stubborn(b.Place(i)))
 }
 
 func (f *erratic) Deliver(_ context.Context, b *forwarders.Batch) (forwarders.Ack, error) {
@@ -90,7 +118,7 @@ func (f *erratic) Deliver(_ context.Context, b *forwarders.Batch) (forwarders.Ac
 	}
 	n := len(b.Offsets)
 	for i := range n {
-		if strings.Contains(string(b.Records.At(i).Message()), poison) {
+		if f.refuses(b, i) {
 			if f.rand.IntN(2) == 0 {
 				return nil, &forwarders.Refused{Index: -1, Answer: "one of them is bad"}
 			}
@@ -161,6 +189,7 @@ type account struct {
 	dir     string
 	store   *storage.Store
 	book    *book
+	d       *delivery
 	f       *erratic
 	config  ForwarderConfig
 	streams []string
@@ -170,7 +199,7 @@ type account struct {
 
 func accountFor(t *testing.T, r *rand.Rand) {
 	w := &account{t: t, rand: r, dir: t.TempDir(), streams: []string{"keep", "forget"}, wrote: map[string]map[uint64]string{}, totals: map[string]map[string]uint64{}}
-	w.f = &erratic{t: t, rand: rand.New(rand.NewPCG(r.Uint64(), 2)), highest: map[string]uint64{}, arrived: map[string]map[uint64]bool{}}
+	w.f = &erratic{t: t, rand: rand.New(rand.NewPCG(r.Uint64(), 2)), highest: map[string]uint64{}, arrived: map[string]map[uint64]bool{}, again: map[string]map[uint64]bool{}}
 	w.f.size = []forwarders.Batching{{}, {Records: 7}, {Records: 900, Bytes: 4 << 10, Wait: time.Second}, {Bytes: 300}, {Records: 100, Wait: 3 * time.Second}}[r.IntN(5)]
 	w.config = ForwarderConfig{Name: "out", From: []string{"*"}}
 	if r.IntN(3) > 0 {
@@ -189,7 +218,10 @@ func accountFor(t *testing.T, r *rand.Rand) {
 	w.f.mu.Lock()
 	w.f.honest, w.f.down = true, false
 	w.f.mu.Unlock()
-	w.life(w.drain)
+	w.life(func() {
+		w.drain()
+		w.redriveAll()
+	})
 	w.check()
 }
 
@@ -213,6 +245,10 @@ func (w *account) life(during func()) {
 	if d.book, err = openBook(store, bookForwarders); err != nil {
 		w.t.Fatal(err)
 	}
+	if of := readRedrives(store.Account(bookForwarders))["out"]; of != nil {
+		d.redrives.of = of
+	}
+	w.d = d
 	ctx, cancel := context.WithCancel(w.t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() { d.Run(ctx, w.t.Context()) }) //nolint:errcheck // always nil
@@ -238,7 +274,9 @@ func (w *account) life(during func()) {
 
 // step does one random thing and lets a random time pass.
 func (w *account) step() {
-	switch w.rand.IntN(6) {
+	switch w.rand.IntN(7) {
+	case 6:
+		w.redrive(w.streams[w.rand.IntN(2)])
 	case 0:
 		w.f.mu.Lock()
 		w.f.down = !w.f.down
@@ -249,6 +287,32 @@ func (w *account) step() {
 		w.append(w.streams[w.rand.IntN(2)], 1+w.rand.IntN(1200))
 	}
 	w.pass(time.Duration(w.rand.IntN(3000)) * time.Millisecond)
+}
+
+// redrive asks for the dead letters of a stream to be sent again.
+func (w *account) redrive(stream string) {
+	for _, s := range w.store.Streams() {
+		if s.Name == stream+deadSuffix {
+			if err := w.d.askRedrive(w.t.Context(), s.Name, false, func(r *redrive) { r.ask(s.First, 0, s.Next) }); err != nil {
+				w.t.Fatal(err)
+			}
+		}
+	}
+}
+
+// redriveAll waits until all dead letters have been sent again.
+func (w *account) redriveAll() {
+	for _, stream := range w.streams {
+		w.redrive(stream)
+	}
+	for range 10_000 {
+		if len(w.d.redrives.underWay()) == 0 {
+			w.pass(2 * time.Second) // until the ledger is on disk
+			return
+		}
+		w.pass(time.Second)
+	}
+	w.t.Errorf("the redrives do not end: %+v", w.d.redrives.of)
 }
 
 // pass lets time pass, which costs none here.
@@ -336,6 +400,11 @@ func (w *account) check() {
 		if stream == "keep" && total["expired"] != 0 {
 			w.t.Errorf("stream keep: %d expired, and it keeps everything", total["expired"])
 		}
+		for offset := range dead {
+			if !stubborn(offset) && !w.f.again[stream][offset] {
+				w.t.Errorf("the dead letter of offset %d of %s did not go again", offset, stream)
+			}
+		}
 		w.audit(store, stream)
 		w.t.Logf("%s: %d written, %v", stream, len(w.wrote[stream]), total)
 	}
@@ -349,6 +418,9 @@ func (w *account) audit(store *storage.Store, stream string) {
 	}
 	total := w.totals[stream]
 	for _, f := range audit.Forwarders {
+		if f.Redrive && f.Stream == stream+deadSuffix {
+			w.auditRedrive(store, stream, &f)
+		}
 		if f.Stream != stream {
 			continue
 		}
@@ -359,12 +431,33 @@ func (w *account) audit(store *storage.Store, stream string) {
 	}
 }
 
+// auditRedrive holds the ledger of a redrive against the dead letters: each that is not
+// stubborn went once, and each time that a stubborn one went there is one more letter of it.
+func (w *account) auditRedrive(store *storage.Store, stream string, f *query.ForwarderAudit) {
+	went, again := uint64(0), uint64(0)
+	messages(w.t, store, stream+deadSuffix, func(_ uint64, v record.View) {
+		attempts, _ := v.Attr(deadAttempts)
+		switch {
+		case !stubborn(v.Origin().Sequence):
+			went++
+		case attempts.Int() > 1:
+			again++
+		}
+	})
+	if f.Redriven != went || f.Dead != again || f.Filtered+f.Expired+f.Damaged+f.Rewound+f.Pending != 0 {
+		w.t.Errorf("stream %s: %d dead letters are to have gone, %d to have been refused again; the ledger says %+v", stream, went, again, f)
+	}
+}
+
 // deadOf returns the offsets whose records are in the dead letters of stream.
 func deadOf(t *testing.T, store *storage.Store, stream string) map[uint64]bool {
 	t.Helper()
 	dead := map[uint64]bool{}
 	messages(t, store, stream+deadSuffix, func(_ uint64, v record.View) {
 		offset := v.Origin().Sequence
+		if attempts, _ := v.Attr(deadAttempts); attempts.Int() > 1 {
+			return // refused again
+		}
 		if dead[offset] {
 			t.Errorf("offset %d of %s is in the dead letters twice", offset, stream)
 		}
