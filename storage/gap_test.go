@@ -89,7 +89,7 @@ func TestACheckpointOfUnknownOutcomeIsMadeAnew(t *testing.T) {
 		}
 		s.maintenance.Lock()
 		before, _ := os.Stat(s.dir.checkpoint())
-		moved := s.kept.take()
+		moved, _ := s.kept.take(false)
 		s.kept.restore(moved) // as a failed checkpoint does
 		s.unsure = true
 		err = s.saveCheckpoint()

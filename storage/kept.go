@@ -93,14 +93,23 @@ func (k *kept) with(prefix string) map[string][]byte {
 	return found
 }
 
-// take returns what a checkpoint has to write, and begins the next round.
-func (k *kept) take() map[string][]byte {
+// take returns what moved since the last checkpoint, and what the next one has to
+// write: the same, or all there is if it is made anew. It begins the next round: what
+// comes from here on must not be in what is written, or a removal in the same
+// round would leave it there for ever.
+func (k *kept) take(anew bool) (moved, write map[string][]byte) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delta := k.unsaved
+	moved, write = k.unsaved, k.unsaved
+	if anew {
+		write = make(map[string][]byte, len(k.values))
+		for key, v := range k.values {
+			write[key] = v.value
+		}
+	}
 	k.unsaved = map[string][]byte{}
 	k.round++
-	return delta
+	return moved, write
 }
 
 // restore takes back what a checkpoint could not write; what moved meanwhile

@@ -333,12 +333,10 @@ func (s *Store) saveCheckpoint() error {
 		}
 	}
 	s.mu.RUnlock()
-	moved := s.kept.take() // after the sequence: may be newer, never older
-	into, all := s.checkpoint, moved
-	err := error(nil)
+	moved, all := s.kept.take(s.unsure) // after the sequence: may be newer, never older
+	into, err := s.checkpoint, error(nil)
 	if s.unsure {
 		into, err = s.newCheckpoint()
-		all = s.kept.with("")
 	}
 	if err == nil {
 		err = into.updateWith(func(tx *bbolt.Tx) error { return putCheckpoint(tx, sequence, s.identity, changes, all) }, s.commitCheckpoint)

@@ -393,8 +393,8 @@ func TestCheckpointWritesWhatMoved(t *testing.T) {
 	f("a removed key", 16)
 	store(t, s, Unit{State: []Change{set("new", "1")}})
 	store(t, s, Unit{State: []Change{{"new", nil}}})
-	if n := len(s.kept.take()); n != 0 {
-		t.Errorf("%d changes for a key that the checkpoint never saw", n)
+	if moved, _ := s.kept.take(false); len(moved) != 0 {
+		t.Errorf("%d changes for a key that the checkpoint never saw", len(moved))
 	}
 }
 
@@ -443,7 +443,8 @@ func TestKept(t *testing.T) {
 		key := fmt.Sprint("m", r.IntN(20))
 		switch r.IntN(10) {
 		case 0:
-			delta := k.take()
+			anew := r.IntN(2) == 0
+			delta, write := k.take(anew)
 			for range r.IntN(5) { // while it is being written
 				key := fmt.Sprint("m", r.IntN(20))
 				if r.IntN(2) == 0 {
@@ -458,7 +459,10 @@ func TestKept(t *testing.T) {
 				k.restore(delta)
 				continue
 			}
-			save(delta)
+			if anew {
+				clear(db)
+			}
+			save(write)
 		case 1, 2, 3:
 			k.commit(map[string][]byte{key: nil})
 			delete(model, key)
@@ -470,7 +474,8 @@ func TestKept(t *testing.T) {
 			t.Fatalf("%d keys, want %d", len(k.values), len(model))
 		}
 		if r.IntN(50) == 0 {
-			save(k.take())
+			moved, _ := k.take(false)
+			save(moved)
 			if !maps.Equal(db, model) {
 				t.Fatalf("step %d: the checkpoint has %q, want %q", n, db, model)
 			}
