@@ -95,7 +95,9 @@ func start(t *testing.T, cmd *exec.Cmd) *process {
 	p := &process{cmd: cmd, output: new(lockedBuffer), done: make(chan struct{})}
 	cmd.Stdout, cmd.Stderr = p.output, p.output
 	// SIGTERM, or a Docker daemon would leave its children behind.
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGTERM}
+	}
 	started := make(chan error, 1) // its one value
 	go p.run(started)
 	if err := <-started; err != nil {

@@ -59,9 +59,11 @@ func startSystemd(t *testing.T, config string, port int, etc map[string]string) 
 		t.Fatal(err)
 	}
 	group := newControlGroup(t)
-	s := &systemd{process: start(t, exec.Command("sh", "-c", `echo $$ > "$0/cgroup.procs" && exec unshare --pid --mount --uts --ipc --cgroup --fork --kill-child "$1" "$2"`,
-		group, boot, files))}
-	t.Cleanup(func() { // before the process's own: unshare(1) does not mind SIGTERM
+	cmd := exec.Command("sh", "-c", `echo $$ > "$0/cgroup.procs" && exec unshare --pid --mount --uts --ipc --cgroup --fork --kill-child "$1" "$2"`,
+		group, boot, files)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL} // unshare(1) does not mind SIGTERM, and ends its child when it dies
+	s := &systemd{process: start(t, cmd)}
+	t.Cleanup(func() { // before the process's own, which sends SIGTERM
 		syscall.Kill(s.init, syscall.SIGKILL) //nolint:errcheck // it may have ended
 		<-s.done
 	})
