@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -48,7 +49,9 @@ type conn struct {
 	poll     [1]unix.PollFd
 	blocking bool // Read waits: while the TLS handshake is made
 
-	until    time.Time // when draining ends; set before draining
+	mu       sync.Mutex // held while deadlines are set that shaking decides
+	shaking  bool       // the TLS handshake is being made; guarded by mu
+	until    time.Time  // when draining ends; set before draining
 	draining atomic.Bool
 	drained  bool
 
@@ -160,7 +163,7 @@ func (c *conn) expired(err error) error {
 		}
 		c.setReadDeadline(time.Time{})
 		return nil
-	case c.blocking || time.Now().After(c.until):
+	case time.Now().After(c.until):
 		c.drained = true
 		return errStopped
 	}
@@ -175,16 +178,45 @@ func (c *conn) setReadDeadline(t time.Time) {
 	}
 }
 
+// shake begins the TLS handshake, in which Read waits: at most limit, and at the stop
+// as long as draining may take, since a handshake that is cut off keeps a container
+// from starting.
+func (c *conn) shake(limit time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.blocking, c.shaking = true, true
+	until := time.Now().Add(limit)
+	if c.draining.Load() {
+		until = c.until
+	}
+	_ = c.Conn.SetDeadline(until) // fails on a closed connection only
+}
+
+// shaken ends the handshake.
+func (c *conn) shaken() {
+	c.mu.Lock()
+	c.blocking, c.shaking = false, false
+	_ = c.Conn.SetWriteDeadline(time.Time{}) // likewise
+	c.mu.Unlock()
+	c.setReadDeadline(time.Time{})
+}
+
 // drain makes the reader take what the kernel holds, and then end. A unix
 // stream is shut for the writer first: it notices at once, connects again, and
 // not a line is lost between.
 func (c *conn) drain() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.until = time.Now().Add(drainTime)
 	if u, ok := c.Conn.(*net.UnixConn); ok {
 		_ = u.CloseRead() // before the reader may end; fails where the peer has closed already
 		c.until = time.Now().Add(stopTime)
 	}
 	c.draining.Store(true)
+	if c.shaking {
+		_ = c.Conn.SetDeadline(c.until)
+		return
+	}
 	_ = c.Conn.SetDeadline(time.Unix(1, 0)) // wakes the reader; nothing is written but TLS alerts
 }
 

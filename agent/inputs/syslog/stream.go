@@ -139,18 +139,12 @@ func (in *Input) serve(s *stream, c *conn, who *peer, col *collector) {
 
 // handshake makes c a TLS connection.
 func (in *Input) handshake(c *conn) (*tls.Conn, error) {
-	c.blocking = true
-	_ = c.Conn.SetDeadline(time.Now().Add(handshakeTime)) // fails on a closed connection only
-	if c.draining.Load() {
-		return nil, errStopped
-	}
+	c.shake(handshakeTime)
 	t := tls.Server(c, in.tls)
 	if err := t.Handshake(); err != nil {
 		return nil, err
 	}
-	c.blocking = false
-	_ = c.Conn.SetWriteDeadline(time.Time{}) // likewise
-	c.setReadDeadline(time.Time{})
+	c.shaken()
 	return t, nil
 }
 

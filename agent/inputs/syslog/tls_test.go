@@ -8,7 +8,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -201,4 +203,51 @@ func TestStopDuringHandshake(t *testing.T) {
 	if took := time.Since(began); took > soon {
 		t.Errorf("stopping took %s", took)
 	}
+}
+
+// hesitant is a client's connection that waits before it says anything.
+type hesitant struct {
+	net.Conn
+	wait sync.Once
+	do   func()
+}
+
+func (c *hesitant) Write(b []byte) (int, error) {
+	c.wait.Do(c.do)
+	return c.Conn.Write(b)
+}
+
+// TestAStopFinishesHandshakes: Docker starts no container whose handshake is cut off.
+func TestAStopFinishesHandshakes(t *testing.T) {
+	dir, conf := inputtest.Dir(t, "listen: tls://127.0.0.1:0\ntls: {cert: $DIR/server.pem, key: $DIR/server.key}\n")
+	r := inputtest.Start(t, Kind, dir, conf, inputtest.Setup{})
+	in := r.Input.(*Input)
+	raw, err := net.Dial("tcp", strings.TrimPrefix(r.URL(0), "tls://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer raw.Close()
+	stopped := make(chan struct{})
+	draining := func() bool {
+		in.mu.Lock()
+		defer in.mu.Unlock()
+		for c := range in.conns {
+			return c.draining.Load()
+		}
+		return false
+	}
+	c := tls.Client(&hesitant{Conn: raw, do: func() {
+		go func() { r.Stop(t); close(stopped) }()
+		for !draining() {
+			runtime.Gosched()
+		}
+	}}, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // it is the handshake that is looked at
+	if err := c.Handshake(); err != nil {
+		t.Fatalf("the handshake under way at the stop: %v", err)
+	}
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("got %d bytes and %v, want a goodbye", n, err)
+	}
+	<-stopped
+	counted(t, r, `runnel_input_errors_total{input="in",reason="handshake"}`, 0)
 }
