@@ -44,8 +44,6 @@ type place struct {
 	upstream int // whom it sends to
 	session  Session
 	speaking bool                    // in session with upstream
-	todo     []uint64                // offsets that upstream is to be sent
-	sent     uint64                  // behind the last offset that this run has ever sent
 	onDisk   [places]map[Line]Ranges // acked, as it was when the run began
 }
 
