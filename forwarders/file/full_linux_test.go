@@ -16,7 +16,9 @@ import (
 func TestFullDiskLosesNothing(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "app.log")
 	f := forwardertest.New(t, Kind, &Options{Path: path, Format: forwarders.JSON})
-	deliver(t, f, 1, 3)
+	// Long enough for the limit to stop nothing else: the test binary writes a log of its own.
+	const before = 5000
+	deliver(t, f, 1, before)
 	var was unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_FSIZE, &was); err != nil {
 		t.Fatal(err)
@@ -28,14 +30,14 @@ func TestFullDiskLosesNothing(t *testing.T) {
 	if err := unix.Setrlimit(unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: uint64(here.Size) + 100, Max: was.Max}); err != nil {
 		t.Fatal(err)
 	}
-	_, err := f.Deliver(t.Context(), forwardertest.Batch(t, "app", 3, 5, nil))
+	_, err := f.Deliver(t.Context(), forwardertest.Batch(t, "app", before, before+2, nil))
 	if rerr := unix.Setrlimit(unix.RLIMIT_FSIZE, &was); rerr != nil {
 		t.Fatal(rerr)
 	}
 	if err == nil {
 		t.Fatalf("Deliver = nil with no room, want an error")
 	}
-	wantLines(t, path, 2)
-	deliver(t, f, 3, 5)
-	wantLines(t, path, 4)
+	wantLines(t, path, before-1)
+	deliver(t, f, before, before+2)
+	wantLines(t, path, before+1)
 }
