@@ -60,16 +60,16 @@ type Print struct {
 // part of the line. Origins is empty where the line is the records' origin.
 type Data struct {
 	Part
-	Origins []Part // of the records, in their order; covering also what a tier left out
-	As      string // the stream that Origins arrive under, if a tier has given it another name
-	Sum     uint64 // its Print
+	Origins []Print // of the records, in their order; covering also what a tier left out
+	As      string  // the stream that Origins arrive under, if a tier has given it another name
+	Sum     uint64  // its Print
 }
 
 // The ways in which a receiver refuses. Each ends the connection.
 var (
-	// ErrForked: another copy of this agent has written the same part of the line: the machine was
-	// copied while it ran. The sender finds out at its next hello (Fork).
-	ErrForked = errors.New("another copy of this agent has written the same offsets")
+	// ErrKnown: all or some of the part is known, and not as this frame: another copy of this agent may have
+	// written it, or the sender said it twice in other pieces. It finds out at its next hello (Compare).
+	ErrKnown = errors.New("offsets are known from another frame")
 	// ErrFenced: a newer connection of the same run has taken over.
 	ErrFenced = errors.New("a newer connection of this agent has taken over")
 	// ErrHole: the frame leaves out offsets that neither this receiver has nor a gap explains.
@@ -146,31 +146,42 @@ func (k *Known) Hello(h *Hello, s Session) *Welcome {
 	return w
 }
 
-// Fork reports whether what the receiver has of a line may be another copy's: the
-// sender has all of own, sums any part of it, and does not know of unsure, part of
-// own, whether it arrived. Then nobody can tell what of unsure is where, and it must not be
-// sent under this line. alive says that this run is still writing the line.
-func (w *Welcome) Fork(own Part, unsure []Range, alive bool, sum func(Range) uint64) bool {
-	news := uint64(0) // of unsure it has so many
-	for _, u := range unsure {
-		news += u.Len()
-		for _, m := range w.Missing {
-			if m.Line == own.Line {
-				news -= m.Common(u)
-			}
-		}
-	}
+// Compare says what to make of what the receiver knows of a line, of which the sender
+// has all of own, can sum any part, and does not know of unsure, parts of own,
+// whether they arrived. other: the receiver has another copy's records. Nothing of unsure may
+// be sent under this line any more, and nobody can tell what of it is where. Else
+// doubt is what of unsure the receiver has, and no print can show that it is the
+// sender's: it is not to be sent, and said to be in doubt. alive says that this run is
+// still writing the line.
+func (w *Welcome) Compare(own Part, unsure Ranges, alive bool, sum func(Range) uint64) (doubt Ranges, other bool) {
 	for _, e := range w.Ends {
 		if e.Line == own.Line && alive && e.To > own.To {
-			return true // so much was never written by this run, and no other has the line
+			return nil, true // so much was never written by this run, and no other has the line
 		}
 	}
-	for i := len(w.Prints) - 1; i >= 0; i-- {
-		if p := w.Prints[i]; p.Line == own.Line && own.From <= p.From && p.To <= own.To {
-			return p.Sum != sum(p.Range) // histories that parted once do not meet again
+	proven := uint64(0) // histories that parted once do not meet again: up to here they are one
+	for _, p := range w.Prints {
+		if p.Line != own.Line || p.From < own.From || p.To > own.To {
+			continue
+		}
+		if p.Sum != sum(p.Range) {
+			return nil, true
+		}
+		proven = max(proven, p.To)
+	}
+	for _, u := range unsure {
+		doubt = doubt.Add(Range{max(u.From, proven), max(u.To, proven)})
+	}
+	for _, m := range w.Missing {
+		if m.Line == own.Line {
+			var rest Ranges
+			for _, d := range doubt {
+				rest = Ranges{m.Range}.Missing(rest, d)
+			}
+			doubt = rest
 		}
 	}
-	return news > 0
+	return doubt, false
 }
 
 // Verdict is what is new in a frame.
@@ -193,8 +204,8 @@ func (k *Known) Judge(w Writer, s Session, d *Data) (*Verdict, error) {
 		}
 	}
 	v := &Verdict{Missing: known.ranges.Missing(nil, d.Range)}
-	if len(v.Missing) == 0 && !known.printed(Print{d.Part, d.Sum}) {
-		return nil, ErrForked // what Hello said is known is not sent
+	if (len(v.Missing) != 1 || v.Missing[0] != d.Range) && !known.printed(Print{d.Part, d.Sum}) {
+		return nil, ErrKnown // what the welcome said is known is not sent
 	}
 	for _, o := range d.Origins {
 		v.Origins = append(v.Origins, k.lines[arrival{o.Line, d.As}].ranges.Missing(nil, o.Range))
@@ -205,24 +216,24 @@ func (k *Known) Judge(w Writer, s Session, d *Data) (*Verdict, error) {
 // Take adds a frame that Judge has let pass to what is known. What it changes belongs
 // into the transaction of the frame's records.
 func (k *Known) Take(w Writer, s Session, d *Data) {
-	at := arrival{Line: d.Line}
-	l := k.lines[at]
-	if p := (Print{d.Part, d.Sum}); !l.printed(p) {
-		l.last = append(l.last[max(0, len(l.last)+1-k.prints):len(l.last):len(l.last)], p)
-	}
-	l.ranges = l.ranges.Add(d.Range)
-	k.lines[at] = l
+	k.take(arrival{Line: d.Line}, Print{d.Part, d.Sum})
 	for _, o := range d.Origins {
-		at := arrival{o.Line, d.As}
-		l := k.lines[at]
-		l.ranges = l.ranges.Add(o.Range)
-		k.lines[at] = l
+		k.take(arrival{o.Line, d.As}, o)
 	}
 	if c := k.current[w]; c != nil && c.session == s {
 		l := c.plans[d.Line]
 		l.next = max(l.next, d.To)
 		c.plans[d.Line] = l
 	}
+}
+
+func (k *Known) take(at arrival, p Print) {
+	l := k.lines[at]
+	if !l.printed(p) {
+		l.last = append(l.last[max(0, len(l.last)+1-k.prints):len(l.last):len(l.last)], p)
+	}
+	l.ranges = l.ranges.Add(p.Range)
+	k.lines[at] = l
 }
 
 // left returns what is neither known nor passed by the plan: the sender goes on at from.

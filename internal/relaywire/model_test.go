@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -54,7 +55,7 @@ type message struct {
 	writer   Writer
 	ack      bool
 	data     Data
-	content  byte
+	contents []byte
 }
 
 // world is one state.
@@ -63,6 +64,8 @@ type world struct {
 	net      []message
 	snapshot [places]*place // the disk as it was; nil without
 	faults   int            // left
+	joined   bool           // a frame may hold the records of several commits
+	alive    bool           // the original was copied with its memory
 	records  [2]int         // that each instance may still make
 	contents byte
 	epochs   uint32
@@ -174,8 +177,13 @@ func (w *world) connect(i int, heard bool, f *flaws) {
 		missing = h.Parts
 	}
 	for _, m := range missing {
-		for at := m.From; at < m.To; at++ {
-			w.send(i, at)
+		for r := m.Range; r.Len() > 0; {
+			frame := r
+			if !w.joined {
+				frame.To = r.From + 1
+			}
+			w.send(i, frame)
+			r.From = frame.To
 		}
 	}
 }
@@ -196,22 +204,31 @@ func (w *world) forked(i int, welcome *Welcome) (any bool) {
 			}
 		}
 		alive := own.Epoch == p.epoch
-		if welcome.Fork(own, unsure, alive, func(r Range) uint64 { return uint64(p.log[r.From-1].content) }) {
-			any = true
-			for _, u := range unsure {
-				for at := u.From; at < u.To; at++ {
-					w.unsure = append(slices.Clip(w.unsure), p.log[at-1].content)
-					p.ack(p.upstream, p.part(at)) // never to be sent
-				}
+		doubt, other := welcome.Compare(own, unsure, alive, p.sum)
+		if other {
+			doubt, any = unsure, true
+		}
+		for _, u := range doubt {
+			for at := u.From; at < u.To; at++ {
+				w.unsure = append(slices.Clip(w.unsure), p.log[at-1].content)
+				p.ack(p.upstream, p.part(at)) // never to be sent
 			}
-			if alive {
-				w.epochs++
-				p.epoch = w.epochs
-			}
+		}
+		if other && alive {
+			w.epochs++
+			p.epoch = w.epochs
 		}
 		from = to
 	}
 	return any
+}
+
+// sum is the checksum of some records.
+func (p *place) sum(r Range) (sum uint64) {
+	for at := r.From; at < r.To; at++ {
+		sum = sum<<8 | uint64(p.log[at-1].content)
+	}
+	return sum
 }
 
 func (p *place) ack(r int, part Part) {
@@ -230,17 +247,21 @@ func (w *world) store(i int, content byte, origin *Part) {
 	}
 	p.log = append(slices.Clip(p.log), e)
 	if p.speaking {
-		w.send(i, at)
+		w.send(i, Range{at, at + 1})
 	}
 }
 
-// send puts a record on its way: a window is wide, so nothing waits.
-func (w *world) send(i int, at uint64) {
+// send puts records of one line on their way: a window is wide, so nothing waits.
+func (w *world) send(i int, r Range) {
 	p := w.places[i]
-	e := p.log[at-1]
-	m := message{from: i, to: p.upstream, session: p.session, writer: Writer{p.agent, p.epoch}, content: e.content, data: Data{Part: p.part(at), Sum: uint64(e.content)}}
-	if e.origin != m.data.Part {
-		m.data.Origins = []Part{e.origin}
+	part := Part{p.lineOf(p.log[r.From-1].epoch), r}
+	m := message{from: i, to: p.upstream, session: p.session, writer: Writer{p.agent, p.epoch}, data: Data{Part: part, Sum: p.sum(r)}}
+	for at := r.From; at < r.To; at++ {
+		e := p.log[at-1]
+		m.contents = append(m.contents, e.content)
+		if e.origin != p.part(at) {
+			m.data.Origins = append(m.data.Origins, Print{e.origin, uint64(e.content)})
+		}
 	}
 	w.net = append(slices.Clip(w.net), m)
 }
@@ -259,8 +280,11 @@ func (w *world) deliver(m message, f *flaws) {
 		c.plans = make(map[Line]plan)
 	}
 	v, err := p.known.Judge(m.writer, m.session, &m.data)
-	if f.cursorRules && err == nil {
-		v = &Verdict{Missing: []Range{m.data.Range}, Origins: [][]Range{{m.data.Range}}}
+	if f.cursorRules && !errors.Is(err, ErrFenced) && !errors.Is(err, ErrHole) {
+		v, err = &Verdict{Missing: []Range{m.data.Range}}, nil
+		for _, o := range m.data.Origins {
+			v.Origins = append(v.Origins, []Range{o.Range})
+		}
 	}
 	if err != nil { // the connection ends
 		if from := w.places[m.from]; from.session == m.session {
@@ -268,17 +292,17 @@ func (w *world) deliver(m message, f *flaws) {
 		}
 		return
 	}
-	news := len(v.Missing) > 0
-	for i := range v.Origins {
-		news = news && (len(v.Origins[i]) > 0 || f.noOrigins)
-	}
 	p.known.Take(m.writer, m.session, &m.data)
-	if news {
-		origin := m.data.Part
+	for n, content := range m.contents {
+		origin := Part{m.data.Line, Range{m.data.From + uint64(n), m.data.From + uint64(n) + 1}}
+		known := len(v.Missing) == 0
 		if len(m.data.Origins) > 0 {
-			origin = m.data.Origins[0]
+			origin = m.data.Origins[n].Part
+			known = known || len(v.Origins[n]) == 0 && !f.noOrigins
 		}
-		w.store(m.to, m.content, &origin)
+		if !known {
+			w.store(m.to, content, &origin)
+		}
 	}
 	w.net = append(slices.Clip(w.net), message{from: m.to, to: m.from, session: m.session, writer: m.writer, ack: true, data: Data{Part: m.data.Part}})
 }
@@ -375,6 +399,9 @@ func (w *world) lost() string {
 		arrived[e.content] = true
 	}
 	for _, c := range w.unsure {
+		if !w.alive {
+			return fmt.Sprintf("%q is in doubt, though nobody was copied alive", c)
+		}
 		arrived[c] = true // said to be in doubt
 	}
 	for i := range copied + 1 {
@@ -467,7 +494,7 @@ func (w *world) key(b []byte) []byte {
 	}
 	put(uint64(w.faults), uint64(w.records[0]), uint64(w.records[1]), uint64(len(w.net)), uint64(len(w.unsure)))
 	for _, m := range w.net {
-		put(uint64(m.from), uint64(m.to), m.data.From)
+		put(uint64(m.from), uint64(m.to), m.data.From, m.data.To)
 		if session(m.session); m.ack {
 			b = append(b, 1)
 		}

@@ -12,11 +12,6 @@ type Range struct{ From, To uint64 }
 // Len returns how many offsets the range has.
 func (r Range) Len() uint64 { return r.To - r.From }
 
-// Common returns how many offsets two ranges have in common.
-func (r Range) Common(o Range) uint64 {
-	return max(min(r.To, o.To), r.From, o.From) - max(r.From, o.From)
-}
-
 // Ranges is a set of offsets: ranges in order, none empty, none touching the
 // next. The zero value is the empty set.
 type Ranges []Range
