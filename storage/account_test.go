@@ -127,6 +127,28 @@ func TestWhatIsDroppedIsInTheAccount(t *testing.T) {
 	}
 }
 
+// TestAccountAsItIsIsOnDiskWithItsReceipt: also where a unit before it has moved the
+// account already, and the commit with that is still to come.
+func TestAccountAsItIsIsOnDiskWithItsReceipt(t *testing.T) {
+	s := openStore(t, Options{Dir: t.TempDir()})
+	b := bookOf(s)
+	for i := range 10 {
+		if _, err := s.Append(t.Context(), Unit{Account: &b.Account, Posting: b}); err != nil {
+			t.Fatal(err)
+		}
+		r, err := s.Append(t.Context(), Unit{Account: &b.Account, Hurry: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := r.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := string(s.Account("book")), fmt.Sprintf(`{"units":%d}`, i+1); got != want {
+			t.Fatalf("the account on disk says %q, want %q", got, want)
+		}
+	}
+}
+
 // TestCursorGoesToDiskWithItsUnit: while the unit that a cursor passes with waits
 // for its commit, neither an earlier commit nor a checkpoint brings the cursor there.
 func TestCursorGoesToDiskWithItsUnit(t *testing.T) {

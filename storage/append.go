@@ -189,7 +189,8 @@ func (s *Store) stage(ctx context.Context, u *Unit, state []Change, work []*stag
 	s.setState(g, state)
 	s.pass(g, u.Cursors)
 	first := g.since.IsZero()
-	if g.records == records && len(state) == 0 && len(u.Cursors) == 0 && !(joined && u.Posting == nil) {
+	asItIs := u.Posting == nil && (u.Account != nil || u.Other != nil) // somebody waits for that, whoever moved it before
+	if g.records == records && len(state) == 0 && len(u.Cursors) == 0 && !asItIs {
 		if joined && first { // the account alone: within a second, or with what comes
 			g.since = time.Now()
 			in.signal()
