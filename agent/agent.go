@@ -240,7 +240,7 @@ func (a *Agent) stop(give, endAPI context.CancelFunc) {
 	}
 	a.mu.Unlock()
 	_ = a.options.Manager.Tell("STOPPING=1") // it sees the process end anyway
-	a.sockets.Refuse()
+	a.sockets.Ending()
 	for _, in := range inputs {
 		in.cancel()
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -87,4 +88,49 @@ func TestRestartUnderAManager(t *testing.T) {
 	if a.metric("runnel_input_malformed_total") > 0 {
 		t.Error("half a message was taken for a whole one")
 	}
+}
+
+// TestConnectionsOfAnInputThatIsGoneEnd: an input that a reload removes or renames
+// reads what its senders have said and closes their connections, as without a
+// manager: only where this process ends does another one go on with them.
+func TestConnectionsOfAnInputThatIsGoneEnd(t *testing.T) {
+	const (
+		removed = "inputs: {other: {type: syslog, listen: ['unix://DIR/other.sock']}}\npipelines: {main: {from: [other], stream: app}}\n"
+		lines   = 1000
+	)
+	before := strings.Replace(managed, "LISTEN", "unix://DIR/other.sock", 1)
+	f := func(name, after string, sockets int) {
+		t.Run(name, func(t *testing.T) {
+			keeper := systemdtest.Start(t, 20)
+			keeper.Setenv(t)
+			a := underManager(t, keeper, shortDir(t), before)
+			if err := a.run(); err != nil {
+				t.Fatal(err)
+			}
+			first, second := a.dial(t, "in", 0), a.dial(t, "in", 0)
+			write(t, first, line("first"))
+			a.stored(t, "app", 1)
+			write(t, first, strings.Repeat(line("more"), lines))
+			write(t, second, line("second"))
+			if err := a.reload(after); err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range []net.Conn{first, second} {
+				c.SetReadDeadline(time.Now().Add(patience))
+				if _, err := c.Read(make([]byte, 1)); err != io.EOF {
+					t.Errorf("the sender got %v, want the end", err)
+				}
+			}
+			a.stored(t, "app", lines+2)
+			if err := a.options.Manager.Settle(); err != nil {
+				t.Fatal(err)
+			}
+			if got := keeper.Names(); len(got) != sockets || strings.Contains(strings.Join(got, " "), "runnel-conn.") {
+				t.Errorf("the manager keeps %q, want %d sockets alone", got, sockets)
+			}
+			a.stop(t)
+		})
+	}
+	f("removed", removed, 1)
+	f("renamed", strings.NewReplacer("  in:", "  new:", "[in, other]", "[new, other]").Replace(before), 3)
 }

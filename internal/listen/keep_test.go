@@ -136,7 +136,7 @@ func TestKeptSocketsOutliveTheProcess(t *testing.T) {
 		})
 	}
 	f("stop", func(s *Sockets) {
-		s.Refuse()
+		s.Ending()
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
@@ -296,4 +296,28 @@ func TestNamesAreWhatSystemdTakes(t *testing.T) {
 		}
 		seen[name] = url
 	}
+}
+
+// TestWhatWaitsIsServedBySomebody: a holder that ends serves the connections that
+// the kernel has made, unless another one or the next process does.
+func TestWhatWaitsIsServedBySomebody(t *testing.T) {
+	const url = "tcp://127.0.0.1:0"
+	f := func(name string, served bool, before func(s *Sockets)) {
+		t.Helper()
+		s := generation(t, keeping(t, 10))
+		defer s.Close()
+		l := stream(t, s, url)
+		say(t, url, l.Addr().String(), "a line\n")
+		before(s)
+		l.(*listener).End(10 * time.Second)
+		if l.(*listener).over() == served {
+			t.Fatalf("%s: it serves what waits: %v, want %v", name, !served, served)
+		}
+		if served && hear(t, l) != "a line\n" {
+			t.Errorf("%s: another line waited", name)
+		}
+	}
+	f("of a reload", true, func(*Sockets) {})
+	f("of a reload that gave the socket to another", false, func(s *Sockets) { stream(t, s, url) })
+	f("of the process", false, (*Sockets).Ending)
 }

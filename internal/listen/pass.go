@@ -30,8 +30,13 @@ type Passed struct {
 	name  string
 }
 
-// Passes reports whether connections can be passed on.
-func (s *Sockets) Passes() bool { return s.manager.Keeps() }
+// Passes reports whether connections can be passed on: this process is ending, and
+// there is a manager that hands them to the next.
+func (s *Sockets) Passes() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ending && s.manager.Keeps()
+}
 
 // Pass gives c, which came in at url, to the process that comes after this one, and
 // state with it; the caller then closes its own, and reads nothing more. An error

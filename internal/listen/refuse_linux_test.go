@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestRefuseEndsQueuesWithoutLoss: what was sent before is there, and what
+// TestEndingRefusesWithoutLoss: what was sent before is there, and what
 // comes after is told so.
-func TestRefuseEndsQueuesWithoutLoss(t *testing.T) {
+func TestEndingRefusesWithoutLoss(t *testing.T) {
 	s, dir := NewSockets(), t.TempDir()
 	defer s.Close()
 	l := stream(t, s, "unix://"+dir+"/stream")
@@ -34,7 +34,7 @@ func TestRefuseEndsQueuesWithoutLoss(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s.Refuse()
+	s.Ending()
 	if err := write("unix", dir+"/stream"); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("unix: a late sender got %v, want to be refused", err)
 	}

@@ -34,6 +34,7 @@ type Sockets struct {
 	inherited []*socket // from systemd, and not asked for yet
 	passed    []*Passed // connections of the process before, and not asked for yet
 	settled   bool      // Settle was called
+	ending    bool      // Ending was called
 	passing             // connections for the process that comes
 }
 
@@ -96,7 +97,7 @@ func (s *Sockets) Stream(url string) (net.Listener, error) {
 		return nil, fmt.Errorf("duplicate %s: %w", a.Key(), err)
 	}
 	k.taken++
-	return &listener{Listener: l, give: s.giver(k), kept: k.inherited || k.name != ""}, nil
+	return &listener{Listener: l, give: s.giver(k), served: func() bool { return s.served(k) }}, nil
 }
 
 // Packet returns the socket at a udp or unixgram URL; Close is as Stream's. A
@@ -217,14 +218,25 @@ func (s *Sockets) Sweep() {
 	}
 }
 
-// Refuse begins the end of the process: the kernel refuses whoever connects to,
-// or writes to, a unix socket that this process made, and what is queued there
+// served reports whether somebody takes what is queued at k, without a holder that
+// has given it back: another one, or the next process.
+func (s *Sockets) served(k *socket) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return k.taken > 0 || s.ending && (k.inherited || k.name != "")
+}
+
+// Ending begins the end of the process. From here on what is kept is the next
+// process's, and connections can be passed on to it: before, a holder that ends was
+// removed by a reload, and nobody comes after it. The kernel refuses whoever connects
+// to, or writes to, a unix socket that this process made, and what is queued there
 // already can still be taken. Without it, a sender that connects between
 // the last Accept and Close writes to a queue that dies with the socket. Sockets
 // that somebody keeps stay as they are, as the next process serves their queue. There is no such means for TCP.
-func (s *Sockets) Refuse() {
+func (s *Sockets) Ending() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ending = true
 	for _, k := range s.open {
 		if k.inode == nil || k.name != "" {
 			continue
@@ -277,9 +289,9 @@ func (k *socket) close() error {
 // listener is one holder's duplicate of a listening socket.
 type listener struct {
 	net.Listener
-	give  func()
-	kept  bool                      // another process goes on with the queue
-	until atomic.Pointer[time.Time] // when Accept ends; nil: at Close
+	give   func()
+	served func() bool               // somebody else goes on with the queue
+	until  atomic.Pointer[time.Time] // when Accept ends; nil: at Close
 }
 
 // over reports whether Accept is to end, of which it will tell.
@@ -302,10 +314,12 @@ func (l *listener) Close() error {
 	return l.Listener.Close()
 }
 
-// End ends this holder's Accept alone: after so much time for the connections
-// that the kernel has made already, and at once where the next process serves them.
+// End ends this holder's Accept alone, and gives the socket back: after so much time
+// for the connections that the kernel has made already, and at once where another
+// holder or the next process serves them.
 func (l *listener) End(after time.Duration) {
-	if l.kept {
+	l.give()
+	if l.served() {
 		after = 0
 	}
 	until := time.Now().Add(after)

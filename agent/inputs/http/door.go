@@ -34,7 +34,7 @@ type door struct {
 // streamListener is what listen.Sockets hands out.
 type streamListener interface {
 	net.Listener
-	End(after time.Duration) // of Accept; at once where the next process goes on with the queue
+	End(after time.Duration) // of Accept; at once where somebody else goes on with the queue
 }
 
 // Close gives the socket back.

@@ -80,7 +80,7 @@ type stream struct {
 // streamListener is what listen.Sockets hands out.
 type streamListener interface {
 	net.Listener
-	End(after time.Duration) // of Accept; at once where the next process goes on with the queue
+	End(after time.Duration) // of Accept; at once where somebody else goes on with the queue
 }
 
 // New opens the input's sockets. It returns what listen and tlsconf report,

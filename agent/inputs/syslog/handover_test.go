@@ -49,6 +49,7 @@ func (p *process) start(t *testing.T) {
 // end ends the process, and with it every descriptor that it had.
 func (p *process) end(t *testing.T) {
 	t.Helper()
+	p.sockets.Ending()
 	p.Stop(t)
 	if err := p.sockets.Close(); err != nil {
 		t.Error(err)

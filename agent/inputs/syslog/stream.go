@@ -33,14 +33,14 @@ type stream struct {
 	tls        bool
 	l          streamListener
 	open       atomic.Int64
-	passes     bool             // its connections outlive this process
+	passes     bool             // its connections can outlive this process
 	passed     []*listen.Passed // the process before this one had them
 }
 
 // streamListener is what listen.Sockets hands out.
 type streamListener interface {
 	net.Listener
-	End(after time.Duration) // of Accept; at once where the next process goes on with the queue
+	End(after time.Duration) // of Accept; at once where somebody else goes on with the queue
 }
 
 // runAccept takes connections until the listener is closed or its deadline passes.

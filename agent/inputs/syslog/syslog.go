@@ -118,7 +118,7 @@ func (in *Input) open(url string, sockets *listen.Sockets) error {
 	}
 	s := &stream{url: taken(a, l.Addr()), configured: a.String(), tls: a.Scheme == "tls", l: l.(streamListener)}
 	if a.Scheme == "tcp" { // the keys of a TLS connection are in this process's memory, and stay there
-		s.passes, s.passed = sockets.Passes(), sockets.Passed(s.configured)
+		s.passes, s.passed = true, sockets.Passed(s.configured)
 	}
 	in.streams, in.order = append(in.streams, s), append(in.order, s)
 	return nil
@@ -221,7 +221,7 @@ func (in *Input) started(p *packets) {
 
 // stop ends accepting, first of connections that the kernel has made already
 // and nobody else would serve, and then has every connection read to where it
-// is, or passed on.
+// is, or, where it is the process that ends, passed on.
 func (in *Input) stop(accepting *sync.WaitGroup) {
 	in.end.Do(func() { close(in.ending) })
 	for _, p := range in.packets {
@@ -231,10 +231,11 @@ func (in *Input) stop(accepting *sync.WaitGroup) {
 		s.l.End(backlogTime)
 	}
 	accepting.Wait()
+	next := in.sockets.Passes()
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	for c, s := range in.conns {
-		if s.passes {
+		if s.passes && next {
 			c.pass()
 		} else {
 			c.drain()
