@@ -73,7 +73,8 @@ type Agent struct {
 	pipelines  map[string]*pipeline
 	inputs     map[string]*running
 	deliveries map[string]*delivering
-	retired    []*running // replaced by a reload, serving the connections they had
+	replacing  chan struct{} // nil, or closed when deliveries that a reload has taken out have their successors
+	retired    []*running    // replaced by a reload, serving the connections they had
 	stopping   bool
 
 	// Counters that outlive a reload, by name; guarded by mu.

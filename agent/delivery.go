@@ -40,7 +40,8 @@ type delivery struct {
 	redrives  *redrives // of dead letters
 	maxSize   int64     // agent.max_size
 
-	moving sync.Mutex // held while a cursor moves; taken before mu
+	moving  sync.Mutex // held while a cursor moves; of several, in the order of their names; taken before mu
+	retired bool       // guarded by moving: it has ended, and another moves the cursors from here on
 
 	mu sync.Mutex
 	// guarded by mu:
@@ -236,13 +237,28 @@ func (d *delivery) setState(state string) {
 	d.state = state
 }
 
-// setCursor makes the next session start stream at offset to.
-func (d *delivery) setCursor(stream string, to uint64) {
+// errReplaced: a reload has put another delivery in the place of this one, which has
+// done nothing. Ask that.
+var errReplaced = errors.New("replaced by a reload")
+
+// retire has it move no cursor any more. It has ended, and its successor has not begun:
+// that one begins where this one's cursors are.
+func (d *delivery) retire() {
+	d.moving.Lock()
+	defer d.moving.Unlock()
+	d.retired = true
+}
+
+// setCursor makes the next session start stream at offset to; or returns errReplaced.
+func (d *delivery) setCursor(stream string, to uint64) error {
 	d.mu.Lock()
 	d.endSession()
 	d.mu.Unlock()
 	d.moving.Lock() // what is being moved has been, or is given up with its session
 	defer d.moving.Unlock()
+	if d.retired {
+		return errReplaced
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.endSession() // the next may have begun
@@ -252,6 +268,7 @@ func (d *delivery) setCursor(stream string, to uint64) {
 	delete(d.narrow, stream)
 	delete(d.edges, stream)
 	d.store.MoveCursor(d.name, stream, to)
+	return nil
 }
 
 // endSession has the session under way end, if there is one. d.mu is held.
@@ -266,7 +283,9 @@ const durableWithin = 5 * time.Second
 
 // moveCursor is setCursor that returns once the move is durable.
 func (d *delivery) moveCursor(stream string, to uint64) error {
-	d.setCursor(stream, to)
+	if err := d.setCursor(stream, to); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), durableWithin)
 	defer cancel()
 	if err := d.store.WaitCursor(ctx, d.name, stream); err != nil {

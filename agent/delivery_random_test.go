@@ -294,7 +294,7 @@ func (w *account) step() {
 func (w *account) redrive(stream string) {
 	for _, s := range w.store.Streams() {
 		if s.Name == stream+deadSuffix {
-			if err := w.d.askRedrive(w.t.Context(), s.Name, false, func(r *redrive) { r.ask(s.First, 0, s.Next) }); err != nil {
+			if err := askRedrives(w.t.Context(), []*delivery{w.d}, s.Name, false, func(r *redrive) { r.ask(s.First, 0, s.Next) }); err != nil {
 				w.t.Fatal(err)
 			}
 		}

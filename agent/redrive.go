@@ -140,7 +140,7 @@ func (d *delivery) sendsAgain(stream string) bool { return isDead(stream) && !d.
 // are stored with the move.
 func (d *delivery) passAgain(ctx context.Context, s *sent, next uint64, p storage.Passed, graves []*grave) error {
 	if now, _ := d.redrives.at(s.stream); now.next != s.from {
-		return nil // somebody has stopped it, and begun elsewhere
+		return nil // somebody has stopped it, and begun elsewhere; while moving is held, nobody does
 	}
 	u := storage.Unit{Account: &d.book.account}
 	if len(graves) > 0 {
@@ -164,37 +164,52 @@ func (d *delivery) passAgain(ctx context.Context, s *sent, next uint64, p storag
 // errUnderWay: where a redrive begins can be moved only when it has ended.
 var errUnderWay = errors.New("its dead letters are going again at the moment; wait, or stop that first")
 
-// askRedrive changes what a redrive is to do, and returns once that is on disk.
-// moving: where it begins too.
-func (d *delivery) askRedrive(ctx context.Context, stream string, moving bool, ask func(*redrive)) error {
-	d.moving.Lock()
-	defer d.moving.Unlock()
-	if now, _ := d.redrives.at(stream); moving && now.next < now.until {
-		return fmt.Errorf("forwarder %q: %w", d.name, errUnderWay)
-	}
-	if moving {
-		d.mu.Lock()
-		delete(d.skip, stream)
-		delete(d.narrow, stream)
-		delete(d.edges, stream)
-		d.mu.Unlock()
-	}
-	_, err := d.store.Append(ctx, storage.Unit{Account: &d.book.account, Posting: entry(func([]storage.StreamBatch, []bool) {
-		d.redrives.change(stream, d.book, ask)
-	})})
-	if err != nil {
-		return err
-	}
-	receipt, err := d.store.Append(ctx, storage.Unit{Account: &d.book.account, Hurry: true})
-	if err != nil {
-		return err
-	}
+// askRedrives changes what the redrives of a stream are to do, of all these
+// forwarders, which are in the order of their names, or of none; and returns once that is on disk.
+// moving: where they begin too. With errReplaced nothing is changed.
+func askRedrives(ctx context.Context, all []*delivery, stream string, moving bool, ask func(*redrive)) error {
 	ctx, cancel := context.WithTimeout(ctx, durableWithin)
 	defer cancel()
-	if err := receipt.Wait(ctx); err != nil {
+	if err := enterRedrives(ctx, all, stream, moving, ask); err != nil {
+		return err
+	}
+	receipt, err := all[0].store.Append(ctx, storage.Unit{Account: &all[0].book.account, Hurry: true}) // a Posting without records has no receipt to wait for
+	if err == nil {
+		err = receipt.Wait(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("it is done, but a restart may undo it: %w", err)
 	}
 	return nil
+}
+
+// enterRedrives is askRedrives that does not wait for the disk.
+func enterRedrives(ctx context.Context, all []*delivery, stream string, moving bool, ask func(*redrive)) error {
+	for _, d := range all {
+		d.moving.Lock()
+		defer d.moving.Unlock()
+		if d.retired {
+			return errReplaced
+		}
+		if now, _ := d.redrives.at(stream); moving && now.next < now.until {
+			return fmt.Errorf("forwarder %q: %w", d.name, errUnderWay)
+		}
+	}
+	for _, d := range all {
+		if moving {
+			d.mu.Lock()
+			delete(d.skip, stream)
+			delete(d.narrow, stream)
+			delete(d.edges, stream)
+			d.mu.Unlock()
+		}
+	}
+	_, err := all[0].store.Append(ctx, storage.Unit{Account: &all[0].book.account, Posting: entry(func([]storage.StreamBatch, []bool) {
+		for _, d := range all {
+			d.redrives.change(stream, d.book, ask)
+		}
+	})})
+	return err
 }
 
 // isMine reports whether a dead letter is of a record that this forwarder refused.

@@ -258,6 +258,55 @@ func TestARedriveOutlivesARestartAndCanBeStopped(t *testing.T) {
 	}
 }
 
+// TestARedriveOfSeveralIsOfAllOrNone: where one of them cannot begin elsewhere, none does.
+func TestARedriveOfSeveralIsOfAllOrNone(t *testing.T) {
+	f := &letterbox{down: true}
+	dir := shortDir(t)
+	seedLetters(t, dir, "app", []string{"aa", "bb", "aa", "bb"})
+	a := startAgent(t, dir, strings.Replace(redriveConfig, "  out: {type: test, from: [app]}", "  aa: {type: test, from: [app]}\n  bb: {type: test, from: [app]}", 1), f)
+	h := host{a.Agent}
+	if got, err := h.Redrive(t.Context(), query.Redrive{Stream: "app", Forwarder: "bb"}); err != nil || got.Records != 2 {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	if _, err := h.Redrive(t.Context(), query.Redrive{Stream: "app", From: query.Bound{Offset: 1}}); !errors.Is(err, errUnderWay) {
+		t.Errorf("from the beginning, while one is under way: got %v", err)
+	}
+	if now, ok := a.delivery("aa").redrives.at("app.dead"); ok {
+		t.Errorf("refused, and yet begun: %+v", now)
+	}
+	if _, err := h.Redrive(t.Context(), query.Redrive{Stream: "app", Stop: true}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := h.Redrive(t.Context(), query.Redrive{Stream: "app", From: query.Bound{Offset: 1}}); err != nil || got.Records != 4 {
+		t.Fatalf("got %+v, %v", got, err)
+	}
+	f.mu.Lock()
+	f.down = false
+	f.mu.Unlock()
+	a.redriveEnds(t)
+	if got := f.since(0); len(got) != 4 {
+		t.Errorf("got %q", got)
+	}
+}
+
+// TestARedriveIsOnDiskWhenItIsAnswered: and so is its stop.
+func TestARedriveIsOnDiskWhenItIsAnswered(t *testing.T) {
+	dir := shortDir(t)
+	seedLetters(t, dir, "app", slices.Repeat([]string{"out"}, 5))
+	a := startAgent(t, dir, redriveConfig, &letterbox{down: true})
+	for range 3 {
+		for _, q := range []query.Redrive{{Stream: "app"}, {Stream: "app", Stop: true}} {
+			if _, err := (host{a.Agent}).Redrive(t.Context(), q); err != nil {
+				t.Fatal(err)
+			}
+			r := readRedrives(a.store.Account(bookForwarders))["out"]["app.dead"]
+			if r == nil || (r.next == r.until) != q.Stop {
+				t.Fatalf("answered %+v, and on disk is %+v", q, r)
+			}
+		}
+	}
+}
+
 // seedLetters stores dead letters of these forwarders, "" for a module's, before
 // there is an agent.
 func seedLetters(t *testing.T, dir, stream string, of []string) {

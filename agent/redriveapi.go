@@ -24,15 +24,12 @@ func (h host) Redrive(ctx context.Context, q query.Redrive) (query.Redriven, err
 	if i < 0 {
 		return answer, fmt.Errorf("dead letters of stream %q: %w", strings.TrimSuffix(stream, deadSuffix), query.ErrNotFound)
 	}
-	all := h.sendAgain(stream)
-	if q.Forwarder != "" {
-		if h.a.delivery(q.Forwarder) == nil {
-			return answer, fmt.Errorf("forwarder %q: %w", q.Forwarder, query.ErrNotFound)
-		}
-		all = slices.DeleteFunc(all, func(d *delivering) bool { return d.name != q.Forwarder })
+	all, err := h.sendAgain(ctx, stream, q.Forwarder)
+	if err != nil {
+		return answer, err
 	}
 	if q.Stop {
-		return answer, h.stopRedrive(ctx, &answer, all)
+		return answer, h.stopRedrive(ctx, &answer, all, q.Forwarder)
 	}
 	info := &infos[i]
 	from, until := h.bound(info, q.From), info.Next
@@ -42,16 +39,45 @@ func (h host) Redrive(ctx context.Context, q query.Redrive) (query.Redriven, err
 	return answer, h.redrive(ctx, &answer, all, info, from, until, q)
 }
 
-// sendAgain returns the deliveries that can send a stream of dead letters again, by name.
-func (h host) sendAgain(stream string) (all []*delivering) {
-	h.a.mu.Lock()
-	defer h.a.mu.Unlock()
-	for _, name := range slices.Sorted(maps.Keys(h.a.deliveries)) {
-		if d := h.a.deliveries[name]; d.sendsAgain(stream) {
+// sendAgain returns the deliveries that can send a stream of dead letters again, in
+// the order of their names; of one forwarder, or "" for all.
+func (h host) sendAgain(ctx context.Context, stream, forwarder string) (all []*delivering, err error) {
+	ctx, cancel := context.WithTimeout(ctx, durableWithin)
+	defer cancel()
+	deliveries, err := h.a.settled(ctx, forwarder)
+	if err != nil {
+		return nil, err
+	}
+	if forwarder != "" && deliveries[forwarder] == nil {
+		return nil, fmt.Errorf("forwarder %q: %w", forwarder, query.ErrNotFound)
+	}
+	for _, name := range slices.Sorted(maps.Keys(deliveries)) {
+		if d := deliveries[name]; d.sendsAgain(stream) && (forwarder == "" || forwarder == name) {
 			all = append(all, d)
 		}
 	}
-	return all
+	return all, nil
+}
+
+// askRedrives asks whichever deliveries these forwarders have at the moment. only is the
+// one forwarder that is meant, or "".
+func (h host) askRedrives(ctx context.Context, forwarders []string, only, stream string, moving bool, ask func(*redrive)) error {
+	if len(forwarders) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*durableWithin) // for those that a reload replaces, and for the disk
+	defer cancel()
+	return h.a.withSettled(ctx, only, func(deliveries map[string]*delivering) error {
+		var all []*delivery
+		for _, name := range forwarders {
+			d := deliveries[name]
+			if d == nil || !d.sendsAgain(stream) { // a reload has seen to that
+				return fmt.Errorf("forwarder %q: %w", name, query.ErrNotFound)
+			}
+			all = append(all, d.delivery)
+		}
+		return askRedrives(ctx, all, stream, moving, ask)
+	})
 }
 
 // bound returns the offset that is meant; 0: none.
@@ -84,6 +110,7 @@ func (h host) redrive(ctx context.Context, answer *query.Redriven, all []*delive
 		return err
 	}
 	answer.Complete = letters.complete
+	var asked []string
 	for _, d := range all {
 		n := letters.of(d.name, starts[d.name])
 		answer.Forwarders = append(answer.Forwarders, query.RedriveOf{Forwarder: d.name, Records: n, From: starts[d.name], Until: max(until, starts[d.name])})
@@ -91,28 +118,29 @@ func (h host) redrive(ctx context.Context, answer *query.Redriven, all []*delive
 		if q.DryRun || (n == 0 && letters.complete) {
 			continue
 		}
-		err := d.askRedrive(ctx, in.Name, from > 0, func(r *redrive) { r.ask(in.First, from, until) })
-		if err != nil {
-			return err
-		}
+		asked = append(asked, d.name)
 		answer.Records += n
-		d.events.redriveAsked(d.name, in.Name, starts[d.name], until, n)
+	}
+	if err := h.askRedrives(ctx, asked, q.Forwarder, in.Name, from > 0, func(r *redrive) { r.ask(in.First, from, until) }); err != nil {
+		return err
+	}
+	for _, f := range answer.Forwarders {
+		if slices.Contains(asked, f.Forwarder) {
+			h.a.events.redriveAsked(f.Forwarder, in.Name, f.From, until, f.Records)
+		}
 	}
 	answer.Left = letters.left(q.Forwarder)
 	return nil
 }
 
 // stopRedrive has the redrives of a stream end where they are.
-func (h host) stopRedrive(ctx context.Context, answer *query.Redriven, all []*delivering) error {
+func (h host) stopRedrive(ctx context.Context, answer *query.Redriven, all []*delivering, only string) error {
+	var asked []string
 	for _, d := range all {
-		now, ok := d.redrives.at(answer.Stream)
-		if !ok {
-			continue
+		if now, ok := d.redrives.at(answer.Stream); ok {
+			asked = append(asked, d.name)
+			answer.Forwarders = append(answer.Forwarders, query.RedriveOf{Forwarder: d.name, From: now.next, Until: now.next})
 		}
-		if err := d.askRedrive(ctx, answer.Stream, false, func(r *redrive) { r.until = r.next }); err != nil {
-			return err
-		}
-		answer.Forwarders = append(answer.Forwarders, query.RedriveOf{Forwarder: d.name, From: now.next, Until: now.next})
 	}
-	return nil
+	return h.askRedrives(ctx, asked, only, answer.Stream, false, func(r *redrive) { r.until = r.next })
 }

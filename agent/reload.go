@@ -104,6 +104,7 @@ func (a *Agent) adopt(b *build) {
 	a.startInputs(b)
 	for _, d := range stopped {
 		<-d.done
+		d.retire()
 	}
 	a.startDeliveries(b)
 	a.forgetCursors(b.config)

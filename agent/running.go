@@ -2,6 +2,9 @@ package agent
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -153,6 +156,9 @@ func (a *Agent) takeDeliveries(b *build) (stopped []*delivering) {
 			delete(a.deliveries, name)
 		}
 	}
+	if len(stopped) > 0 {
+		a.replacing = make(chan struct{})
+	}
 	return stopped
 }
 
@@ -178,6 +184,42 @@ func (a *Agent) startDeliveries(b *build) {
 			defer close(d.done)
 			d.Run(ctx, a.hard) //nolint:errcheck // always nil: failures are retried for ever
 		})
+	}
+	if a.replacing != nil {
+		close(a.replacing)
+		a.replacing = nil
+	}
+}
+
+// settled returns the deliveries by name. While a reload replaces that of the
+// forwarder it waits; with "", for those of all.
+func (a *Agent) settled(ctx context.Context, forwarder string) (map[string]*delivering, error) {
+	for {
+		a.mu.Lock()
+		all, replacing := maps.Clone(a.deliveries), a.replacing
+		a.mu.Unlock()
+		if replacing == nil || all[forwarder] != nil {
+			return all, nil
+		}
+		select {
+		case <-replacing:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("a reload is under way, and forwarders that it replaces have not ended; try again: %w", ctx.Err())
+		}
+	}
+}
+
+// withSettled calls do with what settled returns, and again where a reload has
+// replaced one of those meanwhile: then do returns errReplaced, and has done nothing.
+func (a *Agent) withSettled(ctx context.Context, forwarder string, do func(map[string]*delivering) error) error {
+	for {
+		all, err := a.settled(ctx, forwarder)
+		if err != nil {
+			return err
+		}
+		if err := do(all); !errors.Is(err, errReplaced) {
+			return err
+		}
 	}
 }
 

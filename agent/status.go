@@ -55,29 +55,34 @@ func (h host) Config() []byte {
 }
 
 func (h host) SetCursor(forwarder, stream string, to uint64) error {
-	d := h.a.delivery(forwarder)
-	if d == nil {
-		return fmt.Errorf("forwarder %q: %w", forwarder, query.ErrNotFound)
-	}
-	if !slices.ContainsFunc(h.a.store.Streams(), func(s storage.StreamInfo) bool { return s.Name == stream }) || !d.covers(stream) {
-		return fmt.Errorf("stream %q of forwarder %q: %w", stream, forwarder, query.ErrNotFound)
-	}
-	return d.moveCursor(stream, to)
+	return h.moveCursor(forwarder, stream, func(*delivering, *storage.StreamInfo) uint64 { return to })
 }
 
-func (h host) SkipCursor(forwarder, stream string, n uint64) (uint64, error) {
-	d := h.a.delivery(forwarder)
-	if d == nil {
-		return 0, fmt.Errorf("forwarder %q: %w", forwarder, query.ErrNotFound)
-	}
-	for _, s := range h.a.store.Streams() {
-		if s.Name == stream && d.covers(stream) {
-			at, _ := d.position(stream)
-			to := min(max(at, s.First)+n, s.Next)
-			return to, d.moveCursor(stream, to)
+func (h host) SkipCursor(forwarder, stream string, n uint64) (to uint64, err error) {
+	err = h.moveCursor(forwarder, stream, func(d *delivering, in *storage.StreamInfo) uint64 {
+		at, _ := d.position(stream)
+		to = min(max(at, in.First)+n, in.Next)
+		return to
+	})
+	return to, err
+}
+
+// moveCursor moves the cursor of whichever delivery the forwarder has at the moment.
+func (h host) moveCursor(forwarder, stream string, to func(*delivering, *storage.StreamInfo) uint64) error {
+	ctx, cancel := context.WithTimeout(context.Background(), durableWithin)
+	defer cancel()
+	return h.a.withSettled(ctx, forwarder, func(all map[string]*delivering) error {
+		d := all[forwarder]
+		if d == nil {
+			return fmt.Errorf("forwarder %q: %w", forwarder, query.ErrNotFound)
 		}
-	}
-	return 0, fmt.Errorf("stream %q of forwarder %q: %w", stream, forwarder, query.ErrNotFound)
+		infos := h.a.store.Streams()
+		i := slices.IndexFunc(infos, func(s storage.StreamInfo) bool { return s.Name == stream })
+		if i < 0 || !d.covers(stream) {
+			return fmt.Errorf("stream %q of forwarder %q: %w", stream, forwarder, query.ErrNotFound)
+		}
+		return d.moveCursor(stream, to(d, &infos[i]))
+	})
 }
 
 // Status describes every part as it is now.
