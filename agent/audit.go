@@ -11,9 +11,11 @@ import (
 	"github.com/runnel-log/runnel/storage"
 )
 
-// Audit returns the ledger as of the last commit.
+// Audit returns the ledger as of the last commit, and beside it what was dropped since.
 func (h host) Audit() query.Audit {
-	audit := auditOf(h.a.store.Books())
+	books := h.a.store.Books()
+	audit := auditOf(books)
+	h.auditUncommitted(&audit, books.Accounts)
 	for i := range audit.Pipelines {
 		p := &audit.Pipelines[i]
 		h.a.mu.Lock()
@@ -26,6 +28,34 @@ func (h host) Audit() query.Audit {
 	h.auditInputs(&audit)
 	audit.Gaps = auditGaps(h.a.store.Gaps())
 	return audit
+}
+
+// auditUncommitted adds what was dropped since the last commit: a disk that takes
+// nothing takes no word of that either. The accounts are older than what is dropped now,
+// so nothing is missed in between.
+func (h host) auditUncommitted(audit *query.Audit, accounts map[string][]byte) {
+	h.a.mu.Lock()
+	books := []*book{h.a.forwarderBook}
+	for _, counts := range h.a.pipelineCounts {
+		books = append(books, counts.book)
+	}
+	h.a.mu.Unlock()
+	for _, b := range books {
+		full := b.full.copy()
+		if len(full) == 0 {
+			continue
+		}
+		_ = parseBook(accounts[b.account.Key], func(c count, n uint64) { // as far as it goes
+			if c.kind == countFull {
+				full[c.name] -= min(full[c.name], n)
+			}
+		})
+		for stream, n := range full {
+			if n > 0 {
+				audit.Stream(stream).Uncommitted += n
+			}
+		}
+	}
 }
 
 // auditGaps is what damage took, range by range.

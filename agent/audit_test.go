@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/runnel-log/runnel/agent/query"
@@ -85,6 +87,84 @@ func TestWhatOnlyIsDroppedIsInTheLedger(t *testing.T) {
 	if p := audit.Pipelines[0]; p.Received["in"] != 100 || p.Dropped["drop"] != 100 || len(p.Stored) != 0 {
 		t.Errorf("after a restart: %+v", p)
 	}
+}
+
+// TestWhatADiskThatTakesNothingHasDroppedIsInTheAudit: the stream is full and drops what
+// is new, and the committer hangs: the audit has what is not on disk yet, and once it is,
+// has it as all the rest.
+func TestWhatADiskThatTakesNothingHasDroppedIsInTheAudit(t *testing.T) {
+	var hangs atomic.Bool
+	held, goes := make(chan struct{}), make(chan struct{})
+	a := startPrepared(t, shortDir(t), `
+inputs: {in: {type: syslog, listen: ["tcp://127.0.0.1:0"]}}
+pipelines: {main: {from: [in], stream: app}}
+streams: {app: {max_size: 1MiB, on_full: drop_new}}
+`, nil, func(a *testAgent) {
+		a.options.points.reached = func(point string) {
+			if point == "commit" && hangs.CompareAndSwap(true, false) {
+				close(held)
+				<-goes
+			}
+		}
+	})
+	let := sync.OnceFunc(func() { close(goes) })
+	t.Cleanup(let)
+	c := a.dial(t, "in", 0)
+	random := rand.NewChaCha8([32]byte{1}) // does not compress
+	noise, sent := make([]byte, 700), uint64(0)
+	send := func() {
+		t.Helper()
+		random.Read(noise) //nolint:errcheck // never fails
+		write(t, c, line("%x", noise))
+		sent++
+	}
+	all := func() bool { return a.status().Pipelines[0].Received == sent }
+	for streamOfAll(a.audit(), "app").Dropped == 0 {
+		for range 200 {
+			send()
+		}
+		waitUntil(t, "all to be taken", all)
+	}
+	settled := func() bool {
+		s := streamOfAll(a.audit(), "app")
+		return s.Uncommitted == 0 && s.Dropped == a.status().Pipelines[0].Dropped[fullReason]
+	}
+	waitUntil(t, "all to be on disk", settled)
+	before := streamOf(t, a.audit(), "app").Dropped
+	hangs.Store(true)
+	send()
+	<-held
+	for range 100 {
+		send()
+	}
+	waitUntil(t, "all to be taken", all)
+	audit := a.audit()
+	wantExplained(t, audit)
+	if s := streamOf(t, audit, "app"); s.Dropped != before || s.Uncommitted != 101 {
+		t.Errorf("%d dropped, %d of them uncommitted; want %d on disk and 101 that are not", s.Dropped+s.Uncommitted, s.Uncommitted, before)
+	}
+	if n := lostTo(audit, "app", fullReason); n != before+101 {
+		t.Errorf("the metric has %d, want %d", n, before+101)
+	}
+	let()
+	waitUntil(t, "all to be on disk", settled)
+	audit = a.audit()
+	wantExplained(t, audit)
+	if s := streamOf(t, audit, "app"); s.Dropped != before+101 {
+		t.Errorf("%d dropped on disk, want %d", s.Dropped, before+101)
+	}
+}
+
+// streamOfAll is streamOf for a stream that may not be there yet.
+func streamOfAll(a query.Audit, name string) query.StreamAudit { return *a.Stream(name) }
+
+func lostTo(a query.Audit, stream, reason string) (n uint64) {
+	for _, l := range a.Losses() {
+		if l.Stream == stream && l.Reason == reason {
+			n += l.Records
+		}
+	}
+	return n
 }
 
 // TestLossesToDamageAreNamed: the newest segment is gone, with records and with the newest

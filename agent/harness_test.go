@@ -181,7 +181,14 @@ func (a *testAgent) run() error {
 // startAgent runs an agent until the test ends, or stop.
 func startAgent(t *testing.T, dir, text string, f forwarders.Forwarder) *testAgent {
 	t.Helper()
+	return startPrepared(t, dir, text, f, func(*testAgent) {})
+}
+
+// startPrepared is startAgent of one that is prepared first.
+func startPrepared(t *testing.T, dir, text string, f forwarders.Forwarder, prepare func(*testAgent)) *testAgent {
+	t.Helper()
 	a := newAgent(dir, text, f)
+	prepare(a)
 	if err := a.run(); err != nil {
 		t.Fatal(err)
 	}

@@ -3,7 +3,9 @@ package agent
 import (
 	"encoding/binary"
 	"errors"
+	"maps"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/runnel-log/runnel/storage"
@@ -74,6 +76,29 @@ type book struct {
 	counts  []count
 	numbers []uint64
 	reasons int
+	full    fullCounts
+}
+
+// fullCounts are the book's countFull by stream, for those who may not touch it:
+// while the disk takes nothing, what is dropped is nowhere else.
+type fullCounts struct {
+	mu sync.Mutex
+	of map[string]uint64 // guarded by mu
+}
+
+func (f *fullCounts) add(stream string, n uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.of == nil {
+		f.of = make(map[string]uint64)
+	}
+	f.of[strings.Clone(stream)] += n
+}
+
+func (f *fullCounts) copy() map[string]uint64 {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return maps.Clone(f.of)
 }
 
 // openBook reads a book from the store; one that is not there begins now.
@@ -115,6 +140,9 @@ func (b *book) add(c count, n uint64) {
 		b.counts, b.numbers = append(b.counts, c), append(b.numbers, 0)
 	}
 	b.numbers[i] += n
+	if c.kind == countFull && n > 0 {
+		b.full.add(c.name, n)
+	}
 }
 
 func (b *book) get(c count) uint64 {

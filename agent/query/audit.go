@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -63,7 +64,8 @@ type ModuleAudit struct {
 }
 
 // StreamAudit is one stream, twice: stored = pipelines + dead letters + earlier -
-// lost; and stored = here + retention + damaged. Dropped and expired are beside it.
+// lost; and stored = here + retention + damaged. Dropped, uncommitted and expired are
+// beside it.
 type StreamAudit struct {
 	Name        string `json:"name"`
 	Stored      uint64 `json:"stored"`       // offsets given
@@ -72,10 +74,11 @@ type StreamAudit struct {
 	Earlier     uint64 `json:"earlier"`      // stored before there was a ledger
 	Lost        uint64 `json:"lost"`         // stored, and gone with a damaged file with their offsets
 	Here        uint64 `json:"here"`
-	Retention   uint64 `json:"retention"` // taken by it
-	Damaged     uint64 `json:"damaged"`   // cannot be read any more
-	Dropped     uint64 `json:"dropped"`   // not stored, as it was full
-	Expired     uint64 `json:"expired"`   // of those taken: before some forwarder had them
+	Retention   uint64 `json:"retention"`   // taken by it
+	Damaged     uint64 `json:"damaged"`     // cannot be read any more
+	Dropped     uint64 `json:"dropped"`     // not stored, as it was full
+	Uncommitted uint64 `json:"uncommitted"` // likewise, since the last commit: not on disk yet
+	Expired     uint64 `json:"expired"`     // of those taken: before some forwarder had them
 	Unexplained int64  `json:"unexplained"`
 }
 
@@ -111,6 +114,16 @@ type GapAudit struct {
 	Records uint64    `json:"records"`
 	Reason  string    `json:"reason"` // damage
 	Found   time.Time `json:"found"`
+}
+
+// Stream returns the one of that name, a new one if there is none.
+func (a *Audit) Stream(name string) *StreamAudit {
+	i := slices.IndexFunc(a.Streams, func(s StreamAudit) bool { return s.Name == name })
+	if i < 0 {
+		i = len(a.Streams)
+		a.Streams = append(a.Streams, StreamAudit{Name: name})
+	}
+	return &a.Streams[i]
 }
 
 // Sum adds up what is unexplained.

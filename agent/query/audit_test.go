@@ -22,7 +22,7 @@ func TestAuditEndsWithWhatIsUnexplained(t *testing.T) {
 // TestLossesHaveAMetric: what the ledger has lost, by stream and reason, and what it has
 // not lost as 0, or nobody could alert on it.
 func TestLossesHaveAMetric(t *testing.T) {
-	a := Audit{Streams: []StreamAudit{{Name: "app", Damaged: 1, Lost: 2, Dropped: 3, Expired: 4}},
+	a := Audit{Streams: []StreamAudit{{Name: "app", Damaged: 1, Lost: 2, Dropped: 1, Uncommitted: 2, Expired: 4}},
 		Forwarders: []ForwarderAudit{{Stream: "app", Dead: 5, Skipped: 6}, {Stream: "app", Dead: 10}, {Stream: "other", Dead: 100}}}
 	var b strings.Builder
 	writeLosses(&b, &a)

@@ -24,7 +24,7 @@ func (a *Audit) Losses() (all []Loss) {
 	}
 	for i := range a.Streams {
 		s := &a.Streams[i]
-		all = append(all, Loss{s.Name, "damaged", s.Damaged}, Loss{s.Name, "lost", s.Lost}, Loss{s.Name, "full", s.Dropped},
+		all = append(all, Loss{s.Name, "damaged", s.Damaged}, Loss{s.Name, "lost", s.Lost}, Loss{s.Name, "full", s.Dropped + s.Uncommitted},
 			Loss{s.Name, "expired", s.Expired}, Loss{s.Name, "dead", dead[s.Name]}, Loss{s.Name, "skipped", skipped[s.Name]})
 	}
 	return all

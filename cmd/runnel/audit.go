@@ -86,7 +86,7 @@ func streamAudit(a *query.Audit) table {
 	t := table{title: "STREAMS", head: []string{"NAME", "PIPELINES", "DEAD LETTERS", "EARLIER", "LOST", "STORED", "HERE", "RETENTION", "DAMAGED", "UNEXPLAINED", "DROPPED", "EXPIRED"}}
 	for _, s := range a.Streams {
 		t.add(s.Name, num(s.Pipelines), zero(s.DeadLetters), zero(s.Earlier), zero(s.Lost), num(s.Stored), num(s.Here), zero(s.Retention),
-			zero(s.Damaged), signed(s.Unexplained), zero(s.Dropped), zero(s.Expired))
+			zero(s.Damaged), signed(s.Unexplained), zero(s.Dropped+s.Uncommitted), zero(s.Expired))
 	}
 	return t
 }

@@ -40,6 +40,7 @@ func lossesOf(a *query.Audit) (lines []string) {
 	for i := range a.Streams {
 		s := &a.Streams[i]
 		say(s.Dropped, "for stream %s: it was full, or the disk was, and on_full drops what is new", s.Name)
+		say(s.Uncommitted, "for stream %s since the last commit: likewise, and that is not on disk yet: if the agent ends before it is, the ledger does not have them", s.Name)
 		say(s.Lost, "of stream %s: gone with a damaged file, offsets and all", s.Name)
 	}
 	for _, g := range a.Gaps {
