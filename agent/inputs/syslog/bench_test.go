@@ -117,7 +117,7 @@ func BenchmarkCollect(b *testing.B) {
 	f := func(name, text string) {
 		b.Run(name, func(b *testing.B) {
 			in := &Input{options: newOptions(), counters: newCounters(newSet(), "in"), emit: inputtest.NewCounter().Emit,
-				unsettled: make(chan pending, 1024), name: []byte("in"), agent: []byte("agent-1"), zone: time.UTC}
+				unsettled: newSettling(), name: []byte("in"), agent: []byte("agent-1"), zone: time.UTC}
 			go in.runSettle(b.Context())
 			c := in.newCollector(b.Context())
 			c.now = captured.UnixNano()
@@ -129,7 +129,7 @@ func BenchmarkCollect(b *testing.B) {
 				c.add(msg, 0, who)
 			}
 			c.flush()
-			close(in.unsettled)
+			in.unsettled.end()
 		})
 	}
 	f("rfc5424", message)

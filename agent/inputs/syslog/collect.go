@@ -2,6 +2,8 @@ package syslog
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -12,8 +14,11 @@ import (
 
 // maxInFlight is how many bytes one connection may have emitted that are not
 // yet settled: some twenty commits' worth at full rate. Beyond it the connection
-// waits, which is never long: the store drops by policy rather than stall.
-const maxInFlight = 4 << 20
+// waits, and at most patience: the store drops by policy rather than stall.
+const (
+	maxInFlight = 4 << 20
+	patience    = 2 * time.Second
+)
 
 // collector turns the messages of one connection or socket into batches and
 // emits them. One goroutine uses it.
@@ -109,14 +114,38 @@ func (c *collector) flush() {
 		c.in.events.notTaken(records, err)
 		return
 	}
+	if done, err := c.in.unsettled.fate(receipt); done { // dropped, where nothing is being stored; it waits behind nothing
+		c.in.stored(err)
+		return
+	}
 	c.inFlight.Add(size)
-	c.in.unsettled <- pending{receipt, c, size}
+	c.in.unsettled.add(pending{receipt, c, size})
+	if c.inFlight.Load() > maxInFlight {
+		c.wait()
+	}
+}
+
+// wait waits for commits, and not for ever: a disk that takes nothing makes none, and
+// the store has what comes next dropped.
+func (c *collector) wait() {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
 	for c.inFlight.Load() > maxInFlight {
 		select {
 		case <-c.settled:
+		case <-timer.C:
+			return
 		case <-c.ctx.Done():
 			return
 		}
+	}
+}
+
+// stored counts a batch that was not.
+func (in *Input) stored(err error) {
+	if err != nil {
+		in.counters.errUnstored.Inc()
+		in.events.notStored(err)
 	}
 }
 
@@ -127,17 +156,87 @@ type pending struct {
 	size    int64
 }
 
-// runSettle waits for receipts in the order of emitting, until the channel is closed.
-func (in *Input) runSettle(ctx context.Context) {
-	for p := range in.unsettled {
-		if err := p.receipt.Wait(ctx); err != nil {
-			in.counters.errUnstored.Inc()
-			in.events.notStored(err)
+// settling is the batches of all connections whose fate is not known yet, in the order
+// of emitting. The store bounds what is in it: 64 MiB of records.
+type settling struct {
+	mu      sync.Mutex // guards all below
+	batches []pending
+	ended   bool
+
+	more chan struct{}   // capacity 1: one waking stands for any number
+	past context.Context // has ended: who waits with it only looks
+}
+
+func newSettling() *settling {
+	past, cancel := context.WithCancel(context.Background())
+	cancel()
+	return &settling{more: make(chan struct{}, 1), past: past}
+}
+
+// fate returns whether a receipt is fulfilled by now, and how.
+func (s *settling) fate(r inputs.Receipt) (done bool, err error) {
+	err = r.Wait(s.past)
+	return !errors.Is(err, context.Canceled), err
+}
+
+func (s *settling) add(p pending) {
+	s.mu.Lock()
+	s.batches = append(s.batches, p)
+	s.mu.Unlock()
+	s.wake()
+}
+
+// end says that nothing more will be added.
+func (s *settling) end() {
+	s.mu.Lock()
+	s.ended = true
+	s.mu.Unlock()
+	s.wake()
+}
+
+func (s *settling) wake() {
+	select {
+	case s.more <- struct{}{}:
+	default:
+	}
+}
+
+// take waits for batches and takes all of them; none is the end. room is memory to use.
+func (s *settling) take(room []pending) []pending {
+	for {
+		s.mu.Lock()
+		if len(s.batches) > 0 || s.ended {
+			batches := s.batches
+			s.batches = room[:0]
+			s.mu.Unlock()
+			return batches
 		}
-		p.from.inFlight.Add(-p.size)
-		select {
-		case p.from.settled <- struct{}{}:
-		default:
+		s.mu.Unlock()
+		<-s.more
+	}
+}
+
+// runSettle waits for receipts in the order of emitting, until there are to be no more.
+func (in *Input) runSettle(ctx context.Context) {
+	var room []pending
+	for {
+		batches := in.unsettled.take(room)
+		if len(batches) == 0 {
+			return
+		}
+		for i := range batches {
+			p := &batches[i]
+			in.stored(p.receipt.Wait(ctx))
+			p.from.inFlight.Add(-p.size)
+			select {
+			case p.from.settled <- struct{}{}:
+			default:
+			}
+			*p = pending{}
+		}
+		room = batches
+		if cap(room) > 4096 {
+			room = nil
 		}
 	}
 }

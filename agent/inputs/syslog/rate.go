@@ -49,15 +49,19 @@ type share struct {
 
 func newRates(r Rate) *rates { return &rates{rate: r, of: make(map[netip.Addr]*share)} }
 
-// share returns the share of a peer; nil if nothing is bounded.
+// share returns the share of a peer; nil if nothing is bounded. A machine with IPv6 has
+// all addresses of a /64.
 func (r *rates) share(addr netip.Addr, local bool) *share {
-	if r.rate.Records == 0 {
+	if r == nil || r.rate.Records == 0 {
 		return nil
 	}
 	most := float64(r.rate.Records)
 	fresh := &share{each: most / float64(r.rate.Per), most: most, left: most}
 	if local {
 		return fresh
+	}
+	if addr.Is6() && !addr.Is4In6() {
+		addr = netip.PrefixFrom(addr, 64).Masked().Addr()
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

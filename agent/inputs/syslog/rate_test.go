@@ -18,6 +18,10 @@ func TestASourceHasItsShare(t *testing.T) {
 	if one != same || one == other || r.share(addr, true) == one {
 		t.Fatal("a machine has one share, another another, and a local connection its own")
 	}
+	a, b, c := netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr("2001:db8::2"), netip.MustParseAddr("2001:db8:0:1::1")
+	if r.share(a, false) != r.share(b, false) || r.share(a, false) == r.share(c, false) {
+		t.Fatal("a machine with IPv6 has a /64")
+	}
 	now := captured
 	f := func(what string, s *share, n, want int, later time.Duration) {
 		t.Helper()

@@ -2,6 +2,7 @@ package syslog
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -213,6 +214,71 @@ func TestUnsettledBatchesDoNotStopReading(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.Sink.Wait(t, n)
+}
+
+// held is a receipt that is fulfilled when its channel is closed.
+type held chan struct{}
+
+func (h held) Wait(ctx context.Context) error {
+	select {
+	case <-h:
+		return nil
+	default:
+	}
+	select {
+	case <-h:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// TestABatchThatIsStuckHoldsUpNobody: on a disk that takes nothing a batch may wait for
+// hours, while what comes next is dropped; reading goes on past any number of those.
+func TestABatchThatIsStuckHoldsUpNobody(t *testing.T) {
+	dropped := make(held)
+	f := func(name string, after held) {
+		t.Run(name, func(t *testing.T) {
+			stuck, batches := make(held), 0
+			in := &Input{options: newOptions(), counters: newCounters(newSet(), "in"), unsettled: newSettling(), zone: time.UTC,
+				emit: func(_ context.Context, b *record.Batch, _ ...inputs.Mark) (inputs.Receipt, error) {
+					b.Release()
+					if batches++; batches == 1 {
+						return stuck, nil
+					}
+					return after, nil
+				}}
+			settled := make(chan struct{})
+			go func() { in.runSettle(t.Context()); close(settled) }()
+			read := make(chan struct{})
+			c := in.newCollector(t.Context())
+			go func() {
+				defer close(read)
+				who := (&peers{}).unix("unix")
+				for range 5000 {
+					c.add([]byte("<13>1 - vm app - - - one"), 0, who)
+					c.flush()
+				}
+			}()
+			select {
+			case <-read:
+			case <-time.After(time.Minute):
+				t.Fatalf("reading stands still behind %d batches", len(in.unsettled.batches))
+			}
+			close(stuck)
+			if after != dropped {
+				close(after)
+			}
+			in.unsettled.end()
+			<-settled
+			if batches != 5000 || c.inFlight.Load() != 0 {
+				t.Errorf("got %d batches and %d bytes in flight, want 5000 and none", batches, c.inFlight.Load())
+			}
+		})
+	}
+	close(dropped)
+	f("what comes next is dropped", dropped)
+	f("what comes next is stuck too", make(held))
 }
 
 // TestLostRecordsAreCounted: what the pipeline does not take has a counter.

@@ -45,7 +45,7 @@ type Input struct {
 	streams   []*stream
 	packets   []*packets
 	order     []any // streams and packets in config order, for Status
-	unsettled chan pending
+	unsettled *settling
 
 	ending  chan struct{} // closed when accepting ends
 	end     sync.Once
@@ -67,8 +67,7 @@ func New(o *Options, setup inputs.Setup) (*Input, error) {
 	in := &Input{
 		options: o, zone: zone, name: []byte(setup.Name), agent: []byte(setup.Agent), emit: setup.Emit, sockets: setup.Sockets,
 		counters: newCounters(setup.Metrics, setup.Name), events: newEvents(setup.Log), now: o.now,
-		// Room for a few commits' worth of small batches; when it is full, emitting waits.
-		unsettled: make(chan pending, 1024),
+		unsettled: newSettling(),
 		ending:    make(chan struct{}), conns: map[*conn]*stream{},
 	}
 	if in.now == nil {
@@ -167,7 +166,7 @@ func (in *Input) Run(ctx context.Context) error {
 	accepting.Wait()
 	reading.Wait()
 	in.serving.Wait()
-	close(in.unsettled)
+	in.unsettled.end()
 	settling.Wait()
 	close(finished)
 	stopping.Wait()
