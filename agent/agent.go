@@ -277,6 +277,9 @@ func (a *Agent) close() error {
 	if a.store != nil {
 		errs = append(errs, a.store.Close())
 	}
+	for _, m := range a.memories {
+		m.Settled()
+	}
 	ctx := context.WithoutCancel(a.hard)
 	for _, p := range a.pipelines {
 		p.close()

@@ -376,3 +376,59 @@ forwarders: {out: {type: webhook, from: [app], url: "http://%s/", batch: {record
 		t.Error("no request was repeated; the test shows nothing")
 	}
 }
+
+// TestAKeyIsTakenOnceOverReloads: an input that is taken out of the configuration
+// while its last body is on the way to the disk, and put back, knows that body's key.
+func TestAKeyIsTakenOnceOverReloads(t *testing.T) {
+	const with, without = `
+inputs: {in: {type: http, listen: "127.0.0.1:0"}}
+pipelines: {main: {from: [in], stream: app}}
+`, `
+inputs: {other: {type: http, listen: "127.0.0.1:0"}}
+pipelines: {main: {from: [other], stream: app}}
+`
+	a := newAgent(shortDir(t), with, nil)
+	var holds atomic.Bool
+	staged, hold := make(chan struct{}), make(chan struct{})
+	a.options.points.reached = func(point string) {
+		if point == "commit" && holds.CompareAndSwap(true, false) {
+			close(staged)
+			<-hold
+		}
+	}
+	if err := a.run(); err != nil {
+		t.Fatal(err)
+	}
+	client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
+	defer client.CloseIdleConnections()
+	body, told := []byte(`{"message":"once"}`), make(chan int, 1) // its one value
+	_, address := a.address(t, "in", 0)
+	holds.Store(true)
+	go func() {
+		code, _ := postTo(client, address, "key", body)
+		told <- code
+	}()
+	<-staged
+	if err := a.reload(without); err != nil {
+		t.Fatal(err)
+	}
+	if code := <-told; code == 200 {
+		t.Error("answered with 200 before it is on disk")
+	}
+	if err := a.reload(with); err != nil {
+		t.Fatal(err)
+	}
+	_, address = a.address(t, "in", 0)
+	go func() {
+		code, _ := postTo(client, address, "key", body)
+		told <- code
+	}()
+	close(hold)
+	if code := <-told; code != 200 {
+		t.Errorf("again: got %d, want 200", code)
+	}
+	if got := texts(t, a.store, "app"); len(got) != 1 {
+		t.Errorf("stored %q, want it once", got)
+	}
+	a.stop(t)
+}

@@ -65,6 +65,7 @@ type Mark struct {
 type Memory struct {
 	once  sync.Once
 	value any
+	late  sync.WaitGroup
 }
 
 // Of returns what the first caller's make returned.
@@ -72,6 +73,16 @@ func (m *Memory) Of(make func() any) any {
 	m.once.Do(func() { m.value = make() })
 	return m.value
 }
+
+// Late has f told the outcome of r, however late that is: also after the input that
+// was given r has ended. The store's close, at the latest, settles every receipt.
+func (m *Memory) Late(r Receipt, f func(error)) {
+	m.late.Go(func() { f(r.Wait(context.Background())) })
+}
+
+// Settled waits until nothing that Late was given is open. The agent calls it when
+// the store is closed.
+func (m *Memory) Settled() { m.late.Wait() }
 
 // Receipt tells when the fate of an emitted batch is known.
 type Receipt interface {

@@ -32,6 +32,7 @@ type Input struct {
 	gate     *gate
 	tls      *tls.Config
 	keys     *keys
+	shared   *inputs.Memory // where keys are
 	counters *counters
 	events   events
 	server   *http.Server
@@ -83,6 +84,7 @@ func New(o *Options, setup inputs.Setup) (*Input, error) {
 			return nil, fmt.Errorf("tls: %w", err)
 		}
 	}
+	in.shared = setup.Memory
 	in.keys = setup.Memory.Of(func() any { return newKeys(setup.Marks, maxKeys, time.Now) }).(*keys)
 	in.counters.publish(setup.Metrics, setup.Name, in.keys)
 	in.server = in.newServer()

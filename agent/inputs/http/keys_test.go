@@ -125,6 +125,39 @@ func TestAStoreThatDoesNotAnswerStopsNewRequests(t *testing.T) {
 	}
 }
 
+// TestAKeyIsHeldUntilItsFateIsKnown: an input that gives up on the store leaves its
+// keys under way to the one that a reload brings, which stores nothing of them again.
+func TestAKeyIsHeldUntilItsFateIsKnown(t *testing.T) {
+	const key = "Idempotency-Key: k"
+	sink, memory := inputtest.NewSink(), new(inputs.Memory)
+	first := start(t, "", inputtest.Setup{Sink: sink, Memory: memory})
+	release := sink.Hold()
+	defer release()
+	told := make(chan int, 1) // its one value
+	go func() {
+		code, _, _ := first.try([]byte("a"), key)
+		told <- code
+	}()
+	sink.Wait(t, 1)
+	first.Stop(t)
+	if code := <-told; code == 200 {
+		t.Error("a body whose fate is unknown was answered with 200")
+	}
+
+	next := start(t, "", inputtest.Setup{Sink: sink, Memory: memory, Options: quick(func(o *times) { o.store = 50 * time.Millisecond })})
+	if code, text := next.send(t, []byte("a"), key); code != 503 {
+		t.Errorf("while it is under way: got %d %s, want 503", code, text)
+	}
+	release()
+	memory.Settled()
+	if code, text := next.send(t, []byte("a"), key); code != 200 || text != "{\"accepted\":1}\n" {
+		t.Errorf("once it is stored: got %d %s, want the answer of the first", code, text)
+	}
+	if sink.Len() != 1 {
+		t.Errorf("%d records are stored, want one", sink.Len())
+	}
+}
+
 // fakeStore keeps marks as a store does whose commits may fail.
 type fakeStore map[string][]byte
 

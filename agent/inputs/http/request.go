@@ -392,7 +392,12 @@ func (in *Input) runStore(f *fate, p *parcel, claim *claim) {
 		err = receipt.Wait(in.hopeful)
 	}
 	f.err = err
-	if claim != nil {
+	switch {
+	case claim == nil:
+	case f.taken && in.hopeful.Err() != nil:
+		// Only the wait may have ended. Who asks again under this key, of the input that a reload brings, must not be first.
+		in.shared.Late(receipt, func(err error) { claim.settle(err == nil) })
+	default:
 		claim.settle(f.err == nil)
 	}
 	if f.err == nil {
