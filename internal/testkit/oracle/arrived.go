@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"sync"
 )
 
@@ -14,14 +15,20 @@ import (
 type Arrived struct {
 	mu sync.Mutex
 	// guarded by mu:
-	run      string // of the first mark; others are unknown
+	runs    map[string]*run // of every run whose messages have come: which one is meant, Judge knows
+	written string          // the run that the journal's next lines are of
+	altered uint64
+	unknown uint64
+	journal journal
+}
+
+// run is what has arrived of one run.
+type run struct {
+	name     string
 	counts   counts // how often each number arrived
 	last     []uint64
 	disorder uint64
 	records  uint64
-	altered  uint64
-	unknown  uint64
-	journal  journal
 	open     map[int]*stretch // of the journal
 }
 
@@ -32,7 +39,7 @@ type stretch struct{ from, to uint64 }
 // NewArrived keeps what arrives in a file as well, unless path is empty.
 func NewArrived(path string) (*Arrived, error) {
 	j, err := newJournal(path)
-	return &Arrived{journal: j, open: map[int]*stretch{}}, err
+	return &Arrived{journal: j, runs: map[string]*run{}}, err
 }
 
 // ReadArrived reads what another oracle kept.
@@ -42,14 +49,14 @@ func ReadArrived(path string) (*Arrived, error) {
 		return nil, err
 	}
 	defer f.Close()
-	a := &Arrived{open: map[int]*stretch{}}
-	err = readJournal(f, func(word, run string, sender int, from, to uint64) {
+	a := &Arrived{runs: map[string]*run{}}
+	err = readJournal(f, func(word, name string, sender int, from, to uint64) {
 		switch word {
 		case "run":
-			a.run = run
+			a.written = name
 		case "arrived":
 			for n := from; n <= to; n++ {
-				a.arrive(sender, n)
+				a.of(a.written).arrive(sender, n)
 			}
 		case "altered":
 			a.altered += from
@@ -84,55 +91,73 @@ func (a *Arrived) take(m Mark) {
 		a.journal.write("altered 1\n")
 		return
 	}
-	if a.run == "" {
-		a.run = string(m.Run)
-		a.journal.write("run %s\n", a.run)
+	r := a.runs[string(m.Run)]
+	if r == nil {
+		r = a.of(string(m.Run))
 	}
-	if a.run != string(m.Run) {
-		a.stranger()
-		return
-	}
-	a.arrive(m.Sender, m.Number)
-	s := a.open[m.Sender]
+	r.arrive(m.Sender, m.Number)
+	s := r.open[m.Sender]
 	if s != nil && m.Number == s.to+1 {
 		s.to++
 		return
 	}
-	a.flush(m.Sender)
-	a.open[m.Sender] = &stretch{m.Number, m.Number}
+	a.flush(r, m.Sender)
+	r.open[m.Sender] = &stretch{m.Number, m.Number}
 }
 
-// arrive counts one record. a.mu is held, or nobody else has a yet.
-func (a *Arrived) arrive(sender int, number uint64) {
-	a.records++
-	first := a.counts.get(sender, number) == 0
-	a.counts.add(sender, number, number)
-	for len(a.last) <= sender {
-		a.last = append(a.last, 0)
+// of returns the run of that name, a new one if nothing of it has come. a.mu is held, or
+// nobody else has a yet.
+func (a *Arrived) of(name string) *run {
+	r := a.runs[name]
+	if r == nil {
+		name = strings.Clone(name)
+		r = &run{name: name, open: map[int]*stretch{}}
+		a.runs[name] = r
+	}
+	return r
+}
+
+// arrive counts one record.
+func (r *run) arrive(sender int, number uint64) {
+	r.records++
+	first := r.counts.get(sender, number) == 0
+	r.counts.add(sender, number, number)
+	for len(r.last) <= sender {
+		r.last = append(r.last, 0)
 	}
 	if !first {
 		return
 	}
-	if number+1 < a.last[sender] { // one that came for the first time, behind a later one
-		a.disorder++
+	if number+1 < r.last[sender] { // one that came for the first time, behind a later one
+		r.disorder++
 		return
 	}
-	a.last[sender] = number + 1
+	r.last[sender] = number + 1
 }
 
 // flush writes the stretch of a sender. a.mu is held.
-func (a *Arrived) flush(sender int) {
-	if s := a.open[sender]; s != nil {
-		a.journal.write("arrived %d %d %d\n", sender, s.from, s.to)
-		delete(a.open, sender)
+func (a *Arrived) flush(r *run, sender int) {
+	s := r.open[sender]
+	if s == nil {
+		return
 	}
+	if a.written != r.name {
+		a.written = r.name
+		a.journal.write("run %s\n", r.name)
+	}
+	a.journal.write("arrived %d %d %d\n", sender, s.from, s.to)
+	delete(r.open, sender)
 }
 
-// Records returns how many records have arrived, the altered among them.
+// Records returns how many records have arrived, of whatever run, the altered among them.
 func (a *Arrived) Records() uint64 {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.records + a.altered
+	n := a.altered
+	for _, r := range a.runs {
+		n += r.records
+	}
+	return n
 }
 
 // Close writes what is left to the file and closes it; it returns what kept that
@@ -140,8 +165,10 @@ func (a *Arrived) Records() uint64 {
 func (a *Arrived) Close() error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for sender := range a.open {
-		a.flush(sender)
+	for _, r := range a.runs {
+		for sender := range r.open {
+			a.flush(r, sender)
+		}
 	}
 	return a.journal.close()
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // A journal is what an oracle keeps on disk: lines of a word, a sender and the
-// first and last of the numbers it is said of.
+// first and last of the numbers it is said of. All are of the run named last.
 //
 //	run 5f3a09c1
 //	sent 0 0 127

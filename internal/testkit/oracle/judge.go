@@ -19,7 +19,8 @@ type Verdict struct {
 	Duplicated   uint64 `json:"duplicated"`   // came more often than they were sent: the relay's own doing
 	Disordered   uint64 `json:"disordered"`   // came for the first time, behind a later one of the same sender
 	Altered      uint64 `json:"altered"`      // came with another text than was sent; none of the above
-	Unknown      uint64 `json:"unknown"`      // came, and are not of this run
+	Another      uint64 `json:"another"`      // came, of another run: an earlier one's that the relay still had
+	Unknown      uint64 `json:"unknown"`      // came, and no run has sent them
 	Losses       []Loss `json:"losses,omitempty"`
 }
 
@@ -33,26 +34,31 @@ type Loss struct {
 // maxLosses bounds those that a verdict names.
 const maxLosses = 20
 
-// Judge compares what was sent with what arrived.
+// Judge compares what was sent with what of that run arrived.
 func Judge(s *Sent, a *Arrived) Verdict {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	v := Verdict{Run: s.run, Disordered: a.disorder, Altered: a.altered, Unknown: a.unknown}
-	if a.run != "" && a.run != s.run {
-		v.Unknown += a.records // all of another run
-		a = &Arrived{}
+	v := Verdict{Run: s.run, Altered: a.altered, Unknown: a.unknown}
+	came := &run{}
+	for name, r := range a.runs {
+		if name == s.run {
+			came = r
+		} else {
+			v.Another += r.records
+		}
 	}
-	for sender := range max(len(s.counts), len(a.counts)) {
+	v.Disordered = came.disorder
+	for sender := range max(len(s.counts), len(came.counts)) {
 		n := 0
-		for _, c := range []counts{s.counts, a.counts} {
+		for _, c := range []counts{s.counts, came.counts} {
 			if sender < len(c) {
 				n = max(n, len(c[sender]))
 			}
 		}
 		for number := range uint64(n) {
-			v.judge(sender, number, s.counts.get(sender, number), uint64(a.counts.get(sender, number)))
+			v.judge(sender, number, s.counts.get(sender, number), uint64(came.counts.get(sender, number)))
 		}
 	}
 	return v
@@ -102,8 +108,14 @@ func (v *Verdict) Write(w io.Writer) {
 	fmt.Fprintf(w, "duplicated    %9d came more often than they were sent\n", v.Duplicated)
 	fmt.Fprintf(w, "out of order  %9d behind a later one of the same sender\n", v.Disordered)
 	fmt.Fprintf(w, "altered       %9d\n", v.Altered)
-	fmt.Fprintf(w, "unknown       %9d not of this run\n", v.Unknown)
+	fmt.Fprintf(w, "of another run %8d\n", v.Another)
+	fmt.Fprintf(w, "unknown       %9d sent by no run\n", v.Unknown)
+	more := v.Lost
 	for _, l := range v.Losses {
 		fmt.Fprintf(w, "  lost: sender %d, %d to %d\n", l.Sender, l.From, l.To)
+		more -= l.To - l.From + 1
+	}
+	if more > 0 && len(v.Losses) > 0 {
+		fmt.Fprintf(w, "  and %d more\n", more)
 	}
 }

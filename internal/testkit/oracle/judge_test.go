@@ -86,7 +86,8 @@ func TestEveryFaultIsFound(t *testing.T) {
 	f("0 1 2cut 3 4 5 6 7", Verdict{Arrived: 7, Lost: 1, Altered: 1})
 	f("0 1 2changed 2 3 4 5 6 7", Verdict{Arrived: 8, Altered: 1})
 	f("0grown 1 2 3 4 5 6 7", Verdict{Arrived: 8})
-	f("0 1 2 3 4 5 6 7 0stranger 0foreign 0unsent", Verdict{Arrived: 8, Unknown: 3})
+	f("0 1 2 3 4 5 6 7 0stranger 0foreign 0unsent", Verdict{Arrived: 8, Another: 1, Unknown: 2})
+	f("0foreign 1foreign 0 1 2foreign 2 3 1foreign 4 5 6 7", Verdict{Arrived: 8, Another: 4}) // an earlier run's come first, and in between
 }
 
 // gotText is a verdict without its run.
@@ -111,6 +112,58 @@ func TestLossesAreNamed(t *testing.T) {
 	}
 }
 
+// TestLossesThatAreNotNamedAreCounted: every other number is lost, which is more stretches than
+// a verdict names.
+func TestLossesThatAreNotNamedAreCounted(t *testing.T) {
+	s, err := NewSent("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := NewArrived("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Offer(0, 0, 99)
+	s.Acknowledge(0, 0, 99)
+	for n := uint64(0); n < 100; n += 2 {
+		a.Take(AppendMessage(nil, s.Run(), 0, n, 0))
+	}
+	v := Judge(s, a)
+	if text := gotText(v); v.Lost != 50 || !strings.HasSuffix(text, "  lost: sender 0, 39 to 39\n  and 30 more\n") {
+		t.Errorf("got\n%s", text)
+	}
+}
+
+// TestAnEarlierRunsMessagesAccuseNobody: the relay delivers what it had of an earlier run
+// first. The later run is judged by its own, and so is the earlier one.
+func TestAnEarlierRunsMessagesAccuseNobody(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "arrived")
+	a, err := NewArrived(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	earlier, later := kept(t, ""), kept(t, "")
+	for _, s := range []*Sent{earlier, later} {
+		for n := range uint64(10) {
+			a.Take(AppendMessage(nil, s.Run(), 0, n, 0))
+		}
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	read, err := ReadArrived(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []*Arrived{a, read} {
+		for _, s := range []*Sent{earlier, later} {
+			if v := Judge(s, a); v.Lost+v.Duplicated+v.Disordered+v.Unknown > 0 || v.Arrived != 10 || v.Another != 10 {
+				t.Errorf("got %+v", v)
+			}
+		}
+	}
+}
+
 // TestAnotherRunIsNotThisOne: a file of another run holds nothing of this one.
 func TestAnotherRunIsNotThisOne(t *testing.T) {
 	s := kept(t, "")
@@ -119,7 +172,7 @@ func TestAnotherRunIsNotThisOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Take(AppendMessage(nil, "other", 0, 1, 0))
-	if v := Judge(s, a); v.Lost != 8 || v.Unknown != 1 {
+	if v := Judge(s, a); v.Lost != 8 || v.Another != 1 || v.Unknown != 0 {
 		t.Errorf("got %+v", v)
 	}
 }
