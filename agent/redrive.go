@@ -213,10 +213,7 @@ func enterRedrives(ctx context.Context, all []*delivery, stream string, moving b
 }
 
 // isMine reports whether a dead letter is of a record that this forwarder refused.
-func (d *delivery) isMine(v record.View) bool {
-	by, ok := v.Attr(deadForwarder)
-	return ok && string(by.Data) == d.name
-}
+func (d *delivery) isMine(v record.View) bool { return signedBy(v) == d.name }
 
 // restore makes of a dead letter the record that was refused, and returns
 // the offset that it had in its stream; 0 where that is not known here.
@@ -224,9 +221,7 @@ func restore(v record.View, r *record.Record, agent [16]byte, epoch uint32) (pla
 	r.Reset()
 	v.Decode(r)
 	r.Flags &^= record.Dead
-	for _, key := range [...]string{deadForwarder, deadAnswer, deadAttempts} {
-		r.Attrs.Delete(key)
-	}
+	unsign(r)
 	if o := &r.Origin; o.Agent == agent && o.Child == 0 {
 		place = o.Sequence
 		if o.Epoch == epoch {
@@ -286,8 +281,8 @@ func countLetters(ctx context.Context, store *storage.Store, stream string, from
 		}
 		for i := range b.Len() {
 			if offset := first + uint64(i); offset >= from && offset < until {
-				by, _ := b.At(i).Attr(deadForwarder)
-				l.by[string(by.Data)] = append(l.by[string(by.Data)], offset)
+				by := signedBy(b.At(i))
+				l.by[by] = append(l.by[by], offset)
 			}
 		}
 		at = first + uint64(b.Len())

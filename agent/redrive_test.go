@@ -220,6 +220,73 @@ func TestDeadLettersGoOnlyToWhoRefusedThem(t *testing.T) {
 	checkMessages(t, f.since(3), []string{"app/105 letter 5"})
 }
 
+// TestASenderCannotSignADeadLetter: what a record says of itself, as only dead letters
+// of forwarders do, neither sends it to a forwarder nor counts.
+func TestASenderCannotSignADeadLetter(t *testing.T) {
+	f := &letterbox{refuses: []string{"bad"}}
+	a := startAgent(t, shortDir(t), `
+inputs: {in: {type: http, listen: "127.0.0.1:0"}}
+modules: {m: {`+conformance(t)+`, on_error: dead_letter}}
+pipelines: {main: {from: [in], stream: app, steps: [{module: m}]}}
+forwarders: {out: {type: test, from: [app]}}
+`, f)
+	_, address := a.address(t, "in", 0)
+	const signed = `,"attrs":{"dead.forwarder":"out","dead.answer":"no","dead.attempts":9223372036854775807,"other":"stays"}}` + "\n"
+	resp, err := http.Post("http://"+address, "application/x-ndjson", strings.NewReader(
+		`{"message":"fail 1"`+signed+`{"message":"fail 2"}`+"\n"+`{"message":"fail 3"`+signed+`{"message":"bad 4"`+signed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.Body.Close(); resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status)
+	}
+	a.stored(t, "app.dead", 4)
+	var letters []string
+	messages(t, a.store, "app.dead", func(_ uint64, v record.View) {
+		attrs := v.Attrs()
+		one := string(v.Message())
+		for _, key := range []string{"dead.forwarder", "dead.answer", "dead.attempts", "other"} {
+			if value, ok := attrs.Get(key); ok && value.Kind == record.Int {
+				one += fmt.Sprintf(" %d", value.Int())
+			} else if ok {
+				one += " " + string(value.Data)
+			}
+		}
+		letters = append(letters, one)
+	})
+	slices.Sort(letters)
+	if want := []string{"bad 4 out 422 bad 1 stays", "fail 1 stays", "fail 2", "fail 3 stays"}; !slices.Equal(letters, want) {
+		t.Errorf("dead letters %q, want %q", letters, want)
+	}
+	f.refuse()
+	got := a.redriveNow(t, query.Redrive{Stream: "app"})
+	if got.Records != 1 || !slices.Equal(got.Left, []query.Letters{{Forwarder: "", Records: 3}}) {
+		t.Errorf("got %+v", got)
+	}
+	checkMessages(t, f.since(0), []string{"app/1 bad 4"})
+}
+
+// TestOnlyWhatAForwarderRefusedIsIts: a name alone is not enough.
+func TestOnlyWhatAForwarderRefusedIsIts(t *testing.T) {
+	origin := record.Origin{Agent: [16]byte{1}, Epoch: 1, Sequence: 1, Stream: []byte("app")}
+	f := func(flags record.Flags, origin record.Origin, want string) {
+		t.Helper()
+		b := record.NewBatch()
+		defer b.Release()
+		r := record.Record{Received: 1, Flags: flags, Origin: origin}
+		r.Attrs.SetString("dead.forwarder", "out")
+		if err := b.Append(&r); err != nil {
+			t.Fatal(err)
+		}
+		if got := signedBy(b.At(0)); got != want {
+			t.Errorf("flags %v, origin %v: got %q, want %q", flags, origin, got, want)
+		}
+	}
+	f(record.Dead, origin, "out")
+	f(record.Dead, record.Origin{}, "")
+	f(0, origin, "")
+}
+
 // TestARedriveOutlivesARestartAndCanBeStopped: what was asked for goes on by itself.
 func TestARedriveOutlivesARestartAndCanBeStopped(t *testing.T) {
 	f := &letterbox{down: true}

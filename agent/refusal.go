@@ -49,6 +49,39 @@ const (
 	deadAttempts  = "dead.attempts"  // how often it was refused
 )
 
+// deadAttrs are all of them.
+var deadAttrs = [...]string{deadForwarder, deadAnswer, deadAttempts}
+
+// unsigned takes off a module's dead letters what only those of forwarders say of
+// themselves: here it is the word of who sent the record. It takes dead over.
+func unsigned(dead *record.Batch) *record.Batch {
+	for i := range dead.Len() {
+		for _, key := range deadAttrs {
+			if _, ok := dead.At(i).Attr(key); ok {
+				return edit(dead, func(_ record.View, r *record.Record) { unsign(r) })
+			}
+		}
+	}
+	return dead
+}
+
+func unsign(r *record.Record) {
+	for _, key := range deadAttrs {
+		r.Attrs.Delete(key)
+	}
+}
+
+// signedBy returns the forwarder that refused the record of a dead letter; "": none
+// did. Each has a forwarder's mark and, as no sender can give it either, an origin:
+// this agent, or the one that it came from.
+func signedBy(v record.View) string {
+	if o := v.Origin(); o.IsZero() || v.Flags()&record.Dead == 0 {
+		return ""
+	}
+	by, _ := v.Attr(deadForwarder)
+	return string(by.Data)
+}
+
 // isDead reports whether a stream is one of dead letters.
 func isDead(stream string) bool { return strings.HasSuffix(stream, deadSuffix) }
 
@@ -73,7 +106,7 @@ func (d *delivery) bury(stream string, offset uint64, answer string) error {
 		r.Origin = record.Origin{Agent: agent, Epoch: epoch, Sequence: offset, Stream: []byte(stream)}
 	}
 	attempts := int64(0)
-	if before, ok := r.Attrs.Get(deadAttempts); ok {
+	if before, ok := r.Attrs.Get(deadAttempts); ok && isDead(stream) { // or else its sender says so
 		attempts = before.Int()
 	} else if d.sendsAgain(stream) { // of a build that did not count
 		attempts = 1

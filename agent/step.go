@@ -281,7 +281,7 @@ func (t *tally) take(module string, n int, o *wasm.Outcome) *record.Batch {
 		t.drop(d.Reason, d.Count)
 	}
 	if o.Dead != nil {
-		t.dead = join(t.dead, o.Dead)
+		t.dead = join(t.dead, unsigned(o.Dead))
 	}
 	if o.Batch == nil {
 		return record.NewBatch()
