@@ -16,6 +16,9 @@ import (
 // messages, which are short unless somebody attacks.
 const passBytes = 64 << 20
 
+// errNobody says that the next process will not ask for a connection.
+var errNobody = errors.New("no input listens there any more")
+
 // passing is what has been passed on.
 type passing struct {
 	number int // of connections
@@ -40,7 +43,7 @@ func (s *Sockets) Passes() bool {
 
 // Pass gives c, which came in at url, to the process that comes after this one, and
 // state with it; the caller then closes its own, and reads nothing more. An error
-// says that nobody will take it: there is no manager, or no room.
+// says that nobody will take it: there is no manager, no room, or no input at url any more.
 func (s *Sockets) Pass(url string, c net.Conn, state []byte) error {
 	a, err := Parse(url)
 	if err != nil {
@@ -51,6 +54,10 @@ func (s *Sockets) Pass(url string, c net.Conn, state []byte) error {
 		return systemd.ErrNotKept
 	}
 	s.mu.Lock()
+	if s.open[a.Key()] == nil { // a reload has taken the address out, and the next process has the same configuration
+		s.mu.Unlock()
+		return errNobody
+	}
 	if s.bytes+len(state) > passBytes {
 		s.mu.Unlock()
 		return systemd.ErrNotKept

@@ -147,3 +147,19 @@ func TestPassingIsBounded(t *testing.T) {
 		t.Errorf("without a manager: got %v", err)
 	}
 }
+
+// TestNothingIsPassedOnToAnAddressThatIsGone: a connection that outlived its address
+// in the configuration would be closed unread by the next process.
+func TestNothingIsPassedOnToAnAddressThatIsGone(t *testing.T) {
+	const url = "tcp://127.0.0.1:0"
+	s := generation(t, keeping(t, 20))
+	defer s.Close()
+	s.Settle()
+	l := stream(t, s, url)
+	here, _ := pair(t, l)
+	l.Close() // by a reload
+	s.Sweep()
+	if err := s.Pass(url, here, nil); !errors.Is(err, errNobody) {
+		t.Errorf("got %v, want that nobody will take it", err)
+	}
+}
