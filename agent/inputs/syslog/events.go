@@ -58,7 +58,7 @@ func (e events) passedOn(connections int) {
 
 func (e events) notPassed(url string, err error) {
 	e.sampled.Warn().Str("url", url).Err(err).
-		Msg("a connection cannot be passed on and is closed; what its sender writes meanwhile is lost; raise FileDescriptorStoreMax")
+		Msg("a connection cannot be passed on and is closed; what its sender writes meanwhile is lost; raise FileDescriptorStoreMax if the store is full")
 }
 
 func (e events) smallBuffer(url string, granted, asked int) {
