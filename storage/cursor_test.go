@@ -82,3 +82,32 @@ func TestDroppedRecordsAreRememberedByTheClose(t *testing.T) {
 		t.Errorf("after reopening: next %d, dropped %d; want 101 and 50", got.Next, got.Dropped)
 	}
 }
+
+// TestACursorInNoStreamMakesNone: a reader may mark something with a cursor whose stream
+// has no name, and no stream comes of it at the next start, nor stays of an earlier build's.
+func TestACursorInNoStreamMakesNone(t *testing.T) {
+	o := Options{Dir: t.TempDir()}
+	s := openStore(t, o)
+	put(t, s, "a", numbered(0, 1, 10))
+	s.MoveCursor("f", "", 1)
+	for _, earlier := range []bool{false, true} {
+		if err := s.WaitCursor(t.Context(), "f", ""); err != nil {
+			t.Fatal(err)
+		}
+		if earlier { // as the checkpoint of an earlier build has it
+			s.mu.Lock()
+			s.stream("")
+			s.mu.Unlock()
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = openStore(t, o)
+		if got := s.Streams(); len(got) != 1 || got[0].Name != "a" {
+			t.Errorf("earlier build %v: streams %+v, want a alone", earlier, got)
+		}
+		if next, ok := s.Cursor("f", ""); !ok || next != 1 {
+			t.Errorf("the mark is gone: %d, %v", next, ok)
+		}
+	}
+}

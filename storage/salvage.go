@@ -286,6 +286,9 @@ func (s *Store) adoptAll(contents []*segmentIndex) (lost bool) {
 		s.adopt(g, x, end)
 	}
 	for key, c := range s.cursors {
+		if key.stream == "" {
+			continue // it marks something, and is in no stream
+		}
 		// A cursor beyond the end would wait for offsets that come a second time.
 		st := s.stream(key.stream)
 		st.next = max(st.next, c.next)
