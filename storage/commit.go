@@ -63,6 +63,8 @@ func (s *Store) due(since time.Duration) (wait time.Duration, closing bool) {
 	switch {
 	case in.closed:
 		return 0, true
+	case s.active == nil: // nobody may append before there is one, so nothing would ever come
+		return 0, false
 	case g.records > 0 || g.hurry || g.bytes >= commitBytes:
 		return s.paceOf(g, since), false
 	}
@@ -100,6 +102,7 @@ func (s *Store) commit(g *group) {
 // persist writes g until the disk takes it. A store that is being closed tries
 // once more and gives up.
 func (s *Store) persist(g *group) error {
+	refused := s.active == nil // since the opening
 	for attempt := 0; ; attempt++ {
 		begun := time.Now()
 		s.writing.Store(begun.UnixNano())
@@ -111,7 +114,7 @@ func (s *Store) persist(g *group) error {
 			s.metrics.commitSeconds.Update(time.Since(begun).Seconds())
 		}
 		if err == nil || nothing {
-			if attempt > 0 { // also with nothing left to write: nobody may append before this, so nothing would ever come
+			if attempt > 0 || refused { // also with nothing left to write: nobody may append before this, so nothing would ever come
 				s.disk(nil)
 				s.events.commitRecovered(attempt, s.active.path)
 			}
@@ -361,6 +364,9 @@ func (s *Store) arrivalNow() int64 {
 // whose higher base or generation wins (docs/format/storage.md "Replacement").
 func (s *Store) readySegment() error {
 	old := s.active
+	if old == nil {
+		return s.beginSegment()
+	}
 	if !s.suspect && old.size.Load() < s.options.SegmentSize && s.sequence-old.base < maxEntries && !s.rotate.Load() {
 		return nil
 	}

@@ -122,6 +122,170 @@ func TestAFullDiskAcknowledgesNothingAndResumes(t *testing.T) {
 	}
 }
 
+// killedOnAFullDisk returns a directory as kill -9 leaves it, on a disk that another
+// program has filled since, and what gives the room back. records are acknowledged in it.
+func killedOnAFullDisk(t *testing.T, o Options, records uint64) (killed Options, give func()) {
+	t.Helper()
+	o.Dir = t.TempDir()
+	s := openStore(t, o)
+	for n := uint64(0); n < records; n += 300 {
+		put(t, s, "a", noise(n, 300))
+	}
+	s.MoveCursor("f", "a", 301)
+	if err := s.WaitCursor(t.Context(), "f", "a"); err != nil {
+		t.Fatal(err)
+	}
+	s.maintain()
+	killed = o
+	disk := mounted(t, "-t", "tmpfs", "-o", "size=24m", "runnel-test")
+	killed.Dir = filepath.Join(disk, "data")
+	s.maintenance.Lock() // so that nothing is being written
+	err := os.CopyFS(killed.Dir, os.DirFS(o.Dir))
+	s.maintenance.Unlock()
+	if err == nil {
+		err = s.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return killed, fillUp(t, disk)
+}
+
+// TestKilledOnAFullDiskItStartsAgain: all that is stored is served, senders are told that
+// nothing more is, and when room comes back so does everything else, by itself.
+func TestKilledOnAFullDiskItStartsAgain(t *testing.T) {
+	f := func(onFull OnFull, segment int64) {
+		t.Helper()
+		const records = 9000
+		o, give := killedOnAFullDisk(t, Options{SegmentSize: segment, CommitEvery: time.Millisecond,
+			Policy: func(string) Policy { return Policy{OnFull: onFull} }}, records)
+		s := openStore(t, o)
+		if err := s.Trouble(); err == nil || !strings.Contains(err.Error(), "no space left on device") {
+			t.Fatalf("%d: trouble is %v right after the opening", onFull, err)
+		}
+		unit := func() Unit {
+			return Unit{Batches: []StreamBatch{{"a", noise(records, 300)}}, Hurry: true, Acks: true}
+		}
+		first := info(t, s, "a").First
+		for range 2 { // maintenance has nothing to do with it
+			if at, err := readable(s, "a", first); err != nil || at != records+1 {
+				t.Fatalf("%d: readable up to %d, %d were acknowledged: %v", onFull, at, records, err)
+			}
+			if _, err := s.Append(t.Context(), unit()); !errors.Is(err, ErrFull) {
+				t.Fatalf("%d: got %v, want ErrFull", onFull, err)
+			}
+			s.maintain()
+		}
+		if got := info(t, s, "a").Records; got == 0 || onFull != DropOldest && got != records {
+			t.Errorf("%d: %d records left of %d", onFull, got, records)
+		}
+		s.MoveCursor("f", "a", records+1) // and it goes on being delivered
+		give()
+		deadline := time.After(5 * time.Second)
+		for s.Trouble() != nil {
+			select {
+			case <-time.After(10 * time.Millisecond): // the committer tries again by the clock
+			case <-deadline:
+				t.Fatalf("%d: not resumed within 5 s: %v", onFull, s.Trouble())
+			}
+		}
+		put(t, s, "a", noise(records, 300))
+		if at, err := readable(s, "a", info(t, s, "a").First); err != nil || at != records+301 {
+			t.Errorf("%d: readable up to %d: %v", onFull, at, err)
+		}
+		if err := wantBalanced(s); err != nil {
+			t.Error(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = openStore(t, o)
+		if at, err := readable(s, "a", info(t, s, "a").First); err != nil || at != records+301 {
+			t.Errorf("%d: readable up to %d after another start: %v", onFull, at, err)
+		}
+		if next, _ := s.Cursor("f", "a"); next != records+1 {
+			t.Errorf("%d: the cursor is at %d", onFull, next)
+		}
+		if _, epoch := s.Identity(); epoch != 1 {
+			t.Errorf("%d: epoch %d", onFull, epoch)
+		}
+	}
+	for _, onFull := range []OnFull{PushBack, DropNew, DropOldest} {
+		f(onFull, 64<<20) // all of it in one segment
+		f(onFull, 1<<20)
+	}
+}
+
+// TestAFullDiskDoesNotMakeAnUncleanStopClean: what was opened without room for a new segment
+// and stopped well still does not write on in the old one, and takes nothing from it.
+func TestAFullDiskDoesNotMakeAnUncleanStopClean(t *testing.T) {
+	const records = 3000
+	o, give := killedOnAFullDisk(t, Options{SegmentSize: 64 << 20}, records)
+	for range 2 {
+		s := openStore(t, o)
+		s.MoveCursor("f", "a", 601)
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	give()
+	s := openStore(t, o)
+	if got := segmentFiles(t, s); got != 2 {
+		t.Errorf("%d segments, want a new one", got)
+	}
+	if next, _ := s.Cursor("f", "a"); next != 601 {
+		t.Errorf("the cursor is at %d", next)
+	}
+	put(t, s, "a", noise(records, 300))
+	if at, err := readable(s, "a", 1); err != nil || at != records+301 {
+		t.Errorf("readable up to %d: %v", at, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s = openStore(t, o); segmentFiles(t, s) != 2 {
+		t.Errorf("%d segments, and the last stop was a clean one", segmentFiles(t, s))
+	}
+}
+
+// TestADamagedStateOpensOnAFullDisk: a new state.db and a new epoch find room in the
+// reserve, also where the disk takes the first pages of a file and not the others.
+func TestADamagedStateOpensOnAFullDisk(t *testing.T) {
+	f := func(room int64, damage func(state string) error) {
+		t.Helper()
+		const records = 3000
+		o, give := killedOnAFullDisk(t, Options{SegmentSize: 64 << 20}, records)
+		filler := filepath.Join(filepath.Dir(o.Dir), "filler")
+		if err := damage(filepath.Join(o.Dir, "store", "state.db")); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(filler, sizeOf(filler)-room); err != nil {
+			t.Fatal(err)
+		}
+		s := openStore(t, o)
+		if at, err := readable(s, "a", 1); err != nil || at != records+1 {
+			t.Errorf("readable up to %d: %v", at, err)
+		}
+		if _, epoch := s.Identity(); epoch != 2 {
+			t.Errorf("epoch %d", epoch)
+		}
+		give()
+	}
+	overwrite := func(state string) error {
+		b, err := os.OpenFile(state, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		_, err = b.WriteAt(make([]byte, 8<<10), 0) // both meta pages
+		return errors.Join(err, b.Close())
+	}
+	f(0, overwrite)
+	f(8<<10, overwrite)
+	f(0, func(state string) error { // gone, and its room is not given back
+		return os.Rename(state, filepath.Join(filepath.Dir(filepath.Dir(state)), "elsewhere"))
+	})
+}
+
 // TestAReadOnlyDiskAcknowledgesNothing has the kernel make the file system
 // read-only under the store, as it does when the disk fails.
 func TestAReadOnlyDiskAcknowledgesNothing(t *testing.T) {

@@ -3,6 +3,7 @@ package storage
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -47,7 +48,7 @@ func (s *Store) load() error {
 		s.events.epochBegun(s.identity.epoch)
 	}
 	if forked || identityLost {
-		if err := s.dir.saveIdentity(s.identity); err != nil {
+		if err := s.orReserve(func() error { return s.dir.saveIdentity(s.identity) }); err != nil {
 			return err
 		}
 	}
@@ -85,7 +86,11 @@ func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) 
 		s.checkpoint, s.stateLost = &file{}, true
 		return forked, nil
 	}
-	s.checkpoint, err = openCheckpoint(path, s.look)
+	openState := func() (err error) {
+		s.checkpoint, err = openCheckpoint(path, s.look)
+		return err
+	}
+	err = s.orReserve(openState)
 	if err == nil {
 		s.checkpointed, err = s.loadCheckpoint()
 	}
@@ -102,10 +107,10 @@ func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) 
 			s.checkpoint = &file{}
 			return forked, nil
 		}
-		if err := s.dir.setAside(path); err != nil {
+		if err := s.orReserve(func() error { return s.dir.setAside(path) }); err != nil {
 			return true, err
 		}
-		s.checkpoint, err = openCheckpoint(path, false)
+		err = s.orReserve(openState)
 	}
 	s.stateLost = forked
 	if err != nil {
@@ -247,7 +252,7 @@ func (s *Store) adopt(g *segment, x *segmentIndex, end uint64) {
 // process stopped well, so that no page holds a piece of a commit that never was;
 // and the file's list of free pages, which has no checksum, agrees with its tree.
 func (s *Store) resumable(g *segment) bool {
-	if s.options.begin || g.sealed || g.end != 0 || g.last > s.checkpointed {
+	if s.options.begin || g.sealed || g.end != 0 || g.last > s.checkpointed || g.base == s.ended {
 		return false
 	}
 	var root uint64
@@ -263,7 +268,9 @@ func (s *Store) resumable(g *segment) bool {
 	return root == 0 || p.accounted(root)
 }
 
-// openActive picks or makes the segment that the committer appends to.
+// openActive picks or makes the segment that the committer appends to. On a full
+// disk there is none for now, and everything else is as ever: the committer makes it
+// when there is room, as if it were the first commit that failed.
 func (s *Store) openActive() error {
 	s.sequence = s.checkpointed + 1
 	for _, g := range s.segments {
@@ -274,19 +281,37 @@ func (s *Store) openActive() error {
 		s.active = s.segments[n-1]
 		return nil
 	}
-	generation := uint32(0)
 	if n := len(s.segments); n > 0 && s.segments[n-1].base >= s.sequence {
 		s.sequence = s.segments[n-1].base + 1
 	}
-	g, err := createSegment(s.dir.segments(), s.sequence, generation, s.options.SegmentSize)
-	if err != nil {
+	err := s.beginSegment()
+	if err == nil || !isFull(err) {
 		return err
 	}
 	if n := len(s.segments); n > 0 {
+		s.segments[n-1].sealed = false // retention lets the newest be, whoever has filled the disk
+	}
+	s.disk(err)
+	return nil
+}
+
+// beginSegment makes the first segment of this opening. The one before is not
+// written to any more, not even its index: its list of free pages is not trusted.
+func (s *Store) beginSegment() error {
+	g, err := createSegment(s.dir.segments(), s.sequence, 0, s.options.SegmentSize)
+	if err != nil {
+		return fmt.Errorf("create segment: %w", err)
+	}
+	s.mu.Lock()
+	if n := len(s.segments); n > 0 {
 		s.segments[n-1].sealed = true
 	}
+	s.mu.Unlock()
 	s.point("rotate")
+	s.mu.Lock()
 	s.segments = append(s.segments, g)
 	s.active = g
+	s.mu.Unlock()
+	s.suspect = false
 	return nil
 }

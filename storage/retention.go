@@ -199,7 +199,7 @@ func (s *Store) maintain() {
 	}
 	s.trimTotal()
 	s.setGates()
-	if g := s.active; g.live == 0 && g.size.Load() > s.options.SegmentSize/4 {
+	if g := s.active; g != nil && g.live == 0 && g.size.Load() > s.options.SegmentSize/4 {
 		s.rotate.Store(true)
 	}
 	index := s.toIndex
@@ -225,7 +225,7 @@ func (s *Store) maintain() {
 }
 
 // measure works out how many bytes the segments may use: 90 % of MaxSize, and
-// 90 % of what the disk would have without them.
+// 90 % of what the disk would have free without them: whoever else fills it takes from that.
 func (s *Store) measure() {
 	limit := int64(math.MaxInt64)
 	if s.options.MaxSize > 0 {
@@ -234,12 +234,15 @@ func (s *Store) measure() {
 	free, ok := s.free(s.dir.segments())
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.byDisk = false
 	if ok {
 		own := int64(0)
 		for _, g := range s.segments {
 			own += g.size.Load()
 		}
-		limit = min(limit, (own+free)/10*9)
+		share := (own + free) / 10 * 9
+		s.byDisk = share < limit
+		limit = min(limit, share)
 	}
 	s.limit = limit
 }
@@ -332,10 +335,13 @@ const reserveBytes = 256 << 10
 func (s *Store) reservePath() string { return filepath.Join(s.dir.segments(), "reserve") }
 
 // checkpointOrReserve checkpoints, spending the reserve if the disk is full.
-func (s *Store) checkpointOrReserve() error {
-	err := s.saveCheckpoint()
+func (s *Store) checkpointOrReserve() error { return s.orReserve(s.saveCheckpoint) }
+
+// orReserve writes, and once more without the reserve if the disk is full.
+func (s *Store) orReserve(write func() error) error {
+	err := write()
 	if err != nil && isFull(err) && os.Remove(s.reservePath()) == nil {
-		err = s.saveCheckpoint()
+		err = write()
 	}
 	return err
 }

@@ -25,6 +25,7 @@ var (
 	keyFormat     = []byte("format")
 	keyBase       = []byte("base")
 	keyEnd        = []byte("end")
+	keyEnded      = []byte("ended")
 	keyGeneration = []byte("generation")
 	keySequence   = []byte("sequence")
 	keyAgent      = []byte("agent")
@@ -103,6 +104,7 @@ func newSegmentFile(dir string, base uint64, generation uint32, end uint64, segm
 	}
 	db, err := bbolt.Open(path+temporary, 0o600, boltOptions(segmentSize, false))
 	if err != nil {
+		os.Remove(path + temporary) // it may lie there in part
 		return nil, err
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {

@@ -114,6 +114,9 @@ func (s *Store) apply(c change) {
 		}
 		s.cursors[key] = &cursor{journey: parseJourney(c.value)}
 	case stateStream:
+		if len(c.key) == 0 {
+			return // an earlier build took a cursor's for that of a stream
+		}
 		st := s.stream(string(c.key))
 		st.first = max(st.first, number(c.value, 0))
 		st.next = max(st.next, number(c.value, 1))
@@ -214,12 +217,15 @@ func (s *Store) settle(written []byte) {
 
 // openCheckpoint opens DATA/store/state.db, made when absent.
 func openCheckpoint(path string, readOnly bool) (*file, error) {
-	f := &file{}
+	f, fresh := &file{}, !readOnly && sizeOf(path) == 0
 	err := guarded(func() (err error) {
 		f.db, err = bbolt.Open(path, 0o600, boltOptions(1<<20, readOnly))
 		return err
 	})
 	if err != nil {
+		if fresh {
+			_ = os.Remove(path) // it may lie there in part
+		}
 		return f, fmt.Errorf("%s: %w", path, classify(err))
 	}
 	return f, nil
@@ -243,6 +249,9 @@ func (s *Store) loadCheckpoint() (sequence uint64, err error) {
 		}
 		if v := meta.Get(keySequence); len(v) == 8 {
 			sequence = binary.BigEndian.Uint64(v)
+		}
+		if v := meta.Get(keyEnded); len(v) == 8 {
+			s.ended = binary.BigEndian.Uint64(v)
 		}
 		sum := uint64(0)
 		err := state.ForEach(func(k, v []byte) error {
@@ -313,7 +322,7 @@ func (b *summed) Delete(key []byte) error {
 // store keeps for others it is told what moved.
 func (s *Store) saveCheckpoint() error {
 	s.mu.RLock()
-	sequence := s.sequence - 1
+	sequence, ended := s.sequence-1, s.unbegun()
 	var changes []change
 	for key, c := range s.cursors {
 		if p := c.durable(s.committed); p.start > 0 {
@@ -339,7 +348,7 @@ func (s *Store) saveCheckpoint() error {
 		into, err = s.newCheckpoint()
 	}
 	if err == nil {
-		err = into.updateWith(func(tx *bbolt.Tx) error { return putCheckpoint(tx, sequence, s.identity, changes, all) }, s.commitCheckpoint)
+		err = into.updateWith(func(tx *bbolt.Tx) error { return putCheckpoint(tx, sequence, ended, s.identity, changes, all) }, s.commitCheckpoint)
 	}
 	if err == nil && into != s.checkpoint {
 		err = s.replaceCheckpoint(into)
@@ -362,10 +371,20 @@ func (s *Store) saveCheckpoint() error {
 	return nil
 }
 
+// unbegun returns the base of the newest segment where an unclean stop has ended it and
+// there is no next one yet; else 0. The checkpoint keeps that, or the next opening
+// would take the stop between for all there was. s.mu is held.
+func (s *Store) unbegun() uint64 {
+	if n := len(s.segments); s.active == nil && n > 0 {
+		return s.segments[n-1].base
+	}
+	return 0
+}
+
 // putCheckpoint writes a checkpoint into a transaction: all of the store's own
 // state, and what it is given of others'.
-func putCheckpoint(tx *bbolt.Tx, sequence uint64, id identity, own []change, kept map[string][]byte) error {
-	bucket, err := putCheckpointMeta(tx, sequence, id)
+func putCheckpoint(tx *bbolt.Tx, sequence, ended uint64, id identity, own []change, kept map[string][]byte) error {
+	bucket, err := putCheckpointMeta(tx, sequence, ended, id)
 	if err != nil {
 		return err
 	}
@@ -411,7 +430,7 @@ func (s *Store) commitCheckpoint(tx *bbolt.Tx) error {
 }
 
 // putCheckpointMeta writes all but the state, and returns the bucket for that.
-func putCheckpointMeta(tx *bbolt.Tx, sequence uint64, id identity) (state *bbolt.Bucket, err error) {
+func putCheckpointMeta(tx *bbolt.Tx, sequence, ended uint64, id identity) (state *bbolt.Bucket, err error) {
 	meta, err := tx.CreateBucketIfNotExists(bucketMeta)
 	if err != nil {
 		return nil, err
@@ -420,7 +439,12 @@ func putCheckpointMeta(tx *bbolt.Tx, sequence uint64, id identity) (state *bbolt
 	if err != nil {
 		return nil, err
 	}
-	return state, errors.Join(
+	if ended == 0 {
+		err = meta.Delete(keyEnded)
+	} else {
+		err = meta.Put(keyEnded, binary.BigEndian.AppendUint64(nil, ended))
+	}
+	return state, errors.Join(err,
 		meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, Version)),
 		meta.Put(keySequence, binary.BigEndian.AppendUint64(nil, sequence)),
 		meta.Put(keyAgent, binary.BigEndian.AppendUint32(slices.Clone(id.agent[:]), id.epoch)))

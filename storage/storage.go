@@ -48,15 +48,17 @@ type Store struct {
 	stateLost    bool              // there was no checkpoint to be read
 	sequence     uint64            // of the next entry; only the committer moves it
 	checkpointed uint64            // entries up to here are in state.db
+	ended        uint64            // base of a segment that an opening found without room for the next; set at the opening
 	latest       int64             // the highest time seen, by which ages are told
 	begun        int64             // the store's time less what has elapsed; set at the opening
 	limit        int64             // bytes the segments may use
+	byDisk       bool              // the disk sets that limit, not MaxSize
 	full         bool              // over limit, and nothing may be taken
 	hard         bool              // the disk refuses
 	refusal      error             // what it says then
 	changed      chan struct{}     // closed and replaced at each commit
 
-	active  *segment // the committer's own; replaced under mu
+	active  *segment // the committer's own; replaced under mu; nil while the disk has had no room for one since the opening
 	arrival int64    // the committer's own
 	suspect bool     // the committer's own: the outcome of the last commit is unknown
 	padded  uint64   // the committer's own: the sequence that the last commit's padding follows, 0 without
@@ -191,7 +193,7 @@ func (s *Store) Close() error {
 	s.mu.Lock()
 	s.setGates() // what was dropped since the last commit is to be remembered
 	s.mu.Unlock()
-	err := s.saveCheckpoint()
+	err := s.checkpointOrReserve()
 	if err != nil {
 		err = fmt.Errorf("write checkpoint: %w", err)
 	}

@@ -16,13 +16,15 @@ const slowCommit = 10 * time.Second
 // sent to: Append says by itself what becomes of records.
 func (s *Store) Trouble() error {
 	s.mu.RLock()
-	refusal, full := s.refusal, s.full
+	refusal, full, byDisk := s.refusal, s.full, s.byDisk
 	s.mu.RUnlock()
 	switch at := s.writing.Load(); {
 	case refusal != nil:
 		return fmt.Errorf("the disk takes nothing: %w", refusal)
+	case full && byDisk:
+		return errors.New("the store is full, and nothing in it can give way: the disk has no room for more")
 	case full:
-		return errors.New("the store is full, and no stream may give way (agent.max_size, or 90 % of the disk)")
+		return errors.New("the store is full, and nothing in it can give way: agent.max_size is used up")
 	case at != 0 && time.Since(time.Unix(0, at)) > slowCommit:
 		return fmt.Errorf("the disk has not answered for %s", time.Since(time.Unix(0, at)).Round(time.Second))
 	}

@@ -62,9 +62,15 @@ func TestTroubleSaysWhyNothingIsTaken(t *testing.T) {
 	}
 	s.writing.Store(0)
 	s.mu.Lock()
-	s.full = true
+	s.full, s.byDisk = true, false
 	s.mu.Unlock()
 	if err := s.Trouble(); err == nil || !strings.Contains(err.Error(), "agent.max_size") {
 		t.Errorf("got %v, want that the store is full", err)
+	}
+	s.mu.Lock()
+	s.byDisk = true
+	s.mu.Unlock()
+	if err := s.Trouble(); err == nil || !strings.Contains(err.Error(), "store is full") || strings.Contains(err.Error(), "agent.max_size") {
+		t.Errorf("got %v, want that it is the disk", err)
 	}
 }
