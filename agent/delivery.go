@@ -56,6 +56,8 @@ type delivery struct {
 	failing  time.Time                    // since when; zero when up
 	lastErr  string
 	lastFail time.Time
+	nextTry  time.Time          // zero unless it waits for that
+	wake     context.CancelFunc // ends that wait; nil likewise
 }
 
 // narrowing limits batches to a number of records until an offset is passed.
@@ -104,7 +106,9 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 		wait := backoff(attempt, err)
 		attempt++
 		d.fail(err, wait)
-		sleep(ctx, wait)
+		if d.rest(ctx, wait) {
+			attempt = 0
+		}
 	}
 	d.setState("stopped")
 	return nil
@@ -120,6 +124,30 @@ func backoff(attempt int, err error) time.Duration {
 		wait = max(wait, min(retry.After, time.Hour))
 	}
 	return wait
+}
+
+// rest waits for the next try. It reports whether retryNow ended it.
+func (d *delivery) rest(ctx context.Context, wait time.Duration) (woken bool) {
+	waiting, wake := context.WithTimeout(ctx, wait)
+	defer wake()
+	d.mu.Lock()
+	d.nextTry, d.wake = time.Now().Add(wait), wake
+	d.mu.Unlock()
+	<-waiting.Done()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.nextTry, d.wake = time.Time{}, nil
+	return ctx.Err() == nil && errors.Is(waiting.Err(), context.Canceled)
+}
+
+// retryNow has a delivery that waits for its next try not wait any longer, whatever its
+// receiver asked for: somebody has mended something.
+func (d *delivery) retryNow() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.wake != nil {
+		d.wake()
+	}
 }
 
 // sleep waits for d or until ctx ends.
@@ -286,6 +314,7 @@ func (d *delivery) moveCursor(stream string, to uint64) error {
 	if err := d.setCursor(stream, to); err != nil {
 		return err
 	}
+	d.retryNow() // it may be the record that was in the way
 	ctx, cancel := context.WithTimeout(context.Background(), durableWithin)
 	defer cancel()
 	if err := d.store.WaitCursor(ctx, d.name, stream); err != nil {

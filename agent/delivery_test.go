@@ -34,7 +34,8 @@ type taker struct {
 	batches  int
 	changed  chan struct{} // closed and replaced at every batch
 	closed   bool
-	stuck    bool // nothing is taken
+	stuck    bool          // nothing is taken
+	asks     time.Duration // until the next try; more than 0: nothing is taken
 	batching forwarders.Batching
 }
 
@@ -45,6 +46,9 @@ func (f *taker) Deliver(_ context.Context, b *forwarders.Batch) (forwarders.Ack,
 	defer f.mu.Unlock()
 	if f.stuck {
 		return nil, errors.New("connection refused")
+	}
+	if f.asks > 0 {
+		return nil, &forwarders.Retry{After: f.asks, Err: errors.New("busy")}
 	}
 	f.batches++
 	f.sizes = append(f.sizes, b.Records.Len())
@@ -343,6 +347,30 @@ func TestMovedCursorIsFollowed(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkMessages(t, f.waitFor(t, 8), append(numbered(0, 5), numbered(2, 5)...))
+}
+
+// TestAReloadWakesForwardersThatWait: the receiver asks for an hour, and is mended before. The
+// status says when the next try is, and a reload that changes nothing has it made now.
+func TestAReloadWakesForwardersThatWait(t *testing.T) {
+	f := newTaker()
+	f.asks = time.Hour
+	a := startAgent(t, shortDir(t), auditConfig+"forwarders: {out: {type: test, from: [app]}}\n", f)
+	write(t, a.dial(t, "in", 0), line("message 0")+line("message 1"))
+	nextTry := func() time.Time { return a.status().Forwarders[0].NextTry }
+	waitUntil(t, "the forwarder to wait", func() bool { return !nextTry().IsZero() })
+	if next := nextTry(); time.Until(next) < 30*time.Minute {
+		t.Errorf("the next try is at %v, want that in an hour", next)
+	}
+	f.mu.Lock()
+	f.asks = 0
+	f.mu.Unlock()
+	if err := a.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	checkMessages(t, f.waitFor(t, 2), numbered(0, 2))
+	if next := nextTry(); !next.IsZero() {
+		t.Errorf("it still says that the next try is at %v", next)
+	}
 }
 
 func TestBackoffHonoursTheReceiver(t *testing.T) {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
+	"slices"
 	"strconv"
 	"time"
 
@@ -36,8 +38,19 @@ func (a *Agent) Reload(ctx context.Context) error {
 		return err
 	}
 	a.adopt(b)
+	a.retryNow()
 	a.events.reloaded(len(config.Inputs), len(config.Pipelines), len(config.Forwarders))
 	return nil
+}
+
+// retryNow has every forwarder that waits for its next try not wait any longer.
+func (a *Agent) retryNow() {
+	a.mu.Lock()
+	deliveries := slices.Collect(maps.Values(a.deliveries))
+	a.mu.Unlock()
+	for _, d := range deliveries {
+		d.retryNow()
+	}
 }
 
 // unchangeable refuses what only a restart can change.

@@ -185,7 +185,7 @@ func moduleStatus(m *module) query.ModuleStatus {
 func (d *delivery) status(rate float64) query.ForwarderStatus {
 	s := query.ForwarderStatus{Name: d.name, Kind: d.config.Kind.Name, To: d.config.To, Rate: rate}
 	d.mu.Lock()
-	s.State, s.LastError, s.LastErrorAt = d.state, d.lastErr, d.lastFail
+	s.State, s.LastError, s.LastErrorAt, s.NextTry = d.state, d.lastErr, d.lastFail, d.nextTry
 	d.mu.Unlock()
 	for _, in := range d.store.Streams() {
 		if !d.covers(in.Name) {

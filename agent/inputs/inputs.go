@@ -7,6 +7,7 @@ package inputs
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
@@ -34,10 +35,11 @@ type Input interface {
 
 // Listener is the state of one address an input listens on.
 type Listener struct {
-	URL         string // as configured, with the port that was really taken
-	Connections int    // open now; 0 for datagrams
-	KernelDrops uint64 // datagrams the kernel dropped for want of buffer, since start
-	LastError   string // what went wrong there last; empty if nothing has
+	URL         string    // as configured, with the port that was really taken
+	Connections int       // open now; 0 for datagrams
+	KernelDrops uint64    // datagrams the kernel dropped for want of buffer, since start
+	LastError   string    // what went wrong there last; empty if nothing has
+	LastErrorAt time.Time // zero if nothing has
 }
 
 // Emit takes a batch over: the caller must not touch it again, whatever is

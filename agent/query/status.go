@@ -85,10 +85,11 @@ type InputStatus struct {
 
 // ListenerStatus is one address that an input listens on.
 type ListenerStatus struct {
-	URL         string `json:"url"`
-	Connections int    `json:"connections"`
-	KernelDrops uint64 `json:"kernel_drops"`
-	LastError   string `json:"last_error,omitempty"`
+	URL         string    `json:"url"`
+	Connections int       `json:"connections"`
+	KernelDrops uint64    `json:"kernel_drops"`
+	LastError   string    `json:"last_error,omitempty"`
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 }
 
 // PipelineStatus is one pipeline's part of the ledger: received + emitted =
@@ -145,6 +146,7 @@ type ForwarderStatus struct {
 	State       string         `json:"state"` // up, retrying or stopped
 	LastError   string         `json:"last_error,omitempty"`
 	LastErrorAt time.Time      `json:"last_error_at,omitzero"`
+	NextTry     time.Time      `json:"next_try,omitzero"` // absent unless it waits for that
 	Rate        float64        `json:"rate"`
 }
 

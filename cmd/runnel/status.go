@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -143,21 +142,18 @@ func inputTable(st query.Status) table {
 }
 
 func pipelineTable(st query.Status) table {
-	t := table{title: "PIPELINES", head: []string{"NAME", "FROM", "RECEIVED", "EMITTED", "STORED", "HELD", "REJECTED", "RATE", "DROPPED"}}
+	t := table{title: "PIPELINES", head: []string{"NAME", "FROM", "RECEIVED", "EMITTED", "STORED", "HELD", "REJECTED", "RATE", "LOST", "DROPPED"}}
 	for _, p := range st.Pipelines {
-		var dropped []string
-		for _, reason := range slices.Sorted(maps.Keys(p.Dropped)) {
-			if n := p.Dropped[reason]; n > 0 {
-				dropped = append(dropped, reason+"="+num(n))
-			}
-		}
-		if len(dropped) == 0 {
-			dropped = []string{"-"}
-		}
-		t.add(p.Name, strings.Join(p.From, ","), num(p.Received), zero(p.Emitted), num(p.Stored), zero(uint64(max(0, p.Held))), zero(p.Rejected), rate(p.Rate), strings.Join(dropped, ","))
+		lost, wanted := maps.Clone(p.Dropped), maps.Clone(p.Dropped)
+		maps.DeleteFunc(lost, func(reason string, _ uint64) bool { return !isLoss(reason) })
+		maps.DeleteFunc(wanted, func(reason string, _ uint64) bool { return isLoss(reason) })
+		t.add(p.Name, strings.Join(p.From, ","), num(p.Received), zero(p.Emitted), num(p.Stored), zero(uint64(max(0, p.Held))), zero(p.Rejected), rate(p.Rate), reasons(lost), reasons(wanted))
 	}
 	return t
 }
+
+// isLoss tells what nobody wanted dropped from what the configuration and its modules drop.
+func isLoss(reason string) bool { return reason == "full" || reason == "damaged" }
 
 func moduleTable(st query.Status) table {
 	t := table{title: "MODULES", head: []string{"NAME", "FILE", "HASH", "RECORDS", "DROPPED", "FAILED", "PER RECORD", "STATE"}}
@@ -215,7 +211,7 @@ func troubleTable(st query.Status, now time.Time) table {
 	for _, in := range st.Inputs {
 		for _, l := range in.Listeners {
 			if l.LastError != "" {
-				t.add("input "+in.Name, "-", l.URL+": "+l.LastError)
+				t.add("input "+in.Name, ago(l.LastErrorAt, now), l.URL+": "+l.LastError)
 			}
 		}
 	}
@@ -229,7 +225,11 @@ func troubleTable(st query.Status, now time.Time) table {
 	}
 	for _, f := range st.Forwarders {
 		if f.LastError != "" {
-			t.add("forwarder "+f.Name, ago(f.LastErrorAt, now), f.LastError)
+			text := f.LastError
+			if !f.NextTry.IsZero() {
+				text += "; next try in " + span(max(f.NextTry.Sub(now).Seconds(), 0.1))
+			}
+			t.add("forwarder "+f.Name, ago(f.LastErrorAt, now), text)
 		}
 	}
 	return t

@@ -194,7 +194,7 @@ func (in *Input) Retire() {
 func (in *Input) Status() []inputs.Listener {
 	all := make([]inputs.Listener, 0, len(in.doors))
 	for _, d := range in.doors {
-		all = append(all, inputs.Listener{URL: d.url, Connections: int(d.open.Load()), LastError: in.events.last.of(d.url)})
+		all = append(all, in.events.last.Of(inputs.Listener{URL: d.url, Connections: int(d.open.Load())}))
 	}
 	return all
 }

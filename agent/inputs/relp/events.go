@@ -1,11 +1,11 @@
 package relp
 
 import (
-	"fmt"
-	"sync"
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/runnel-log/runnel/agent/inputs"
 )
 
 // events are the lines this input can log. Those that a peer can cause are
@@ -13,30 +13,11 @@ import (
 type events struct {
 	log     zerolog.Logger
 	sampled zerolog.Logger
-	last    *lastErrors
+	last    *inputs.LastErrors
 }
 
 func newEvents(log zerolog.Logger) events {
-	return events{log, log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}), &lastErrors{texts: make(map[string]string)}}
-}
-
-// lastErrors remembers what went wrong last at each address, for `runnel status`.
-type lastErrors struct {
-	mu    sync.Mutex
-	texts map[string]string // by URL; guarded by mu
-}
-
-func (l *lastErrors) set(url, format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.texts[url] = text
-}
-
-func (l *lastErrors) of(url string) string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.texts[url]
+	return events{log, log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}), new(inputs.LastErrors)}
 }
 
 func (e events) listening(url string) {
@@ -44,50 +25,50 @@ func (e events) listening(url string) {
 }
 
 func (e events) acceptFailed(url string, err error, wait time.Duration) {
-	e.last.set(url, "accept: %v", err)
+	e.last.Set(url, "accept: %v", err)
 	e.sampled.Error().Str("url", url).Err(err).Dur("retry_in_ms", wait).
 		Msg("cannot accept connections; senders wait")
 }
 
 func (e events) denied(url, peer string) {
-	e.last.set(url, "%s: refused, allow does not name it", peer)
+	e.last.Set(url, "%s: refused, allow does not name it", peer)
 	e.sampled.Warn().Str("url", url).Str("peer", peer).Msg("refused a peer that allow does not name")
 }
 
 func (e events) limitReached(url, peer, which string, limit int) {
-	e.last.set(url, "%s: refused, %s of %d connections reached", peer, which, limit)
+	e.last.Set(url, "%s: refused, %s of %d connections reached", peer, which, limit)
 	e.sampled.Warn().Str("url", url).Str("peer", peer).Str("limit", which).Int("connections", limit).
 		Msg("refused a connection beyond the limit")
 }
 
 func (e events) plainText(url, peer string) {
-	e.last.set(url, "%s: plain text on a TLS port", peer)
+	e.last.Set(url, "%s: plain text on a TLS port", peer)
 	e.sampled.Warn().Str("url", url).Str("peer", peer).Msg("closed a connection: plain text on a TLS port")
 }
 
 func (e events) handshakeFailed(url, peer string, err error) {
-	e.last.set(url, "%s: TLS handshake: %v", peer, err)
+	e.last.Set(url, "%s: TLS handshake: %v", peer, err)
 	e.sampled.Warn().Str("url", url).Str("peer", peer).Err(err).Msg("closed a connection: TLS handshake failed")
 }
 
 func (e events) protocolBroken(url, peer string, err error) {
-	e.last.set(url, "%s: %v", peer, err)
+	e.last.Set(url, "%s: %v", peer, err)
 	e.sampled.Warn().Str("url", url).Str("peer", peer).Err(err).Msg("closed a connection: its peer does not speak RELP")
 }
 
 func (e events) tooSlow(url, peer string, err error) {
-	e.last.set(url, "%s: %v", peer, err)
+	e.last.Set(url, "%s: %v", peer, err)
 	e.sampled.Warn().Str("url", url).Str("peer", peer).Err(err).Msg("closed a connection: its peer is too slow")
 }
 
 func (e events) notTaken(url string, records int, err error) {
-	e.last.set(url, "not stored: %v", err)
+	e.last.Set(url, "not stored: %v", err)
 	e.sampled.Error().Str("url", url).Int("records", records).Err(err).
 		Msg("the pipeline takes nothing; the client gets no answer, and sends again")
 }
 
 func (e events) notStored(url string, records int, err error) {
-	e.last.set(url, "not stored: %v", err)
+	e.last.Set(url, "not stored: %v", err)
 	e.sampled.Error().Str("url", url).Int("records", records).Err(err).
 		Msg("whether records reached the disk is unknown; the client gets no answer, and sends again")
 }

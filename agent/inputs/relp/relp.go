@@ -218,7 +218,7 @@ func (in *Input) Retire() {
 func (in *Input) Status() []inputs.Listener {
 	all := make([]inputs.Listener, 0, len(in.streams))
 	for _, s := range in.streams {
-		all = append(all, inputs.Listener{URL: s.url, Connections: int(s.open.Load()), LastError: in.events.last.of(s.url)})
+		all = append(all, in.events.last.Of(inputs.Listener{URL: s.url, Connections: int(s.open.Load())}))
 	}
 	return all
 }

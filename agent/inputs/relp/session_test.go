@@ -110,8 +110,8 @@ func TestRefusedIsNotAnswered(t *testing.T) {
 	c.answers(first, 5)
 	c.ends()
 	counted(t, r, "unanswered_total{reason=\"not_taken\"}", 4)
-	if got := r.Input.Status()[0].LastError; !strings.Contains(got, "store is full") {
-		t.Errorf("status says %q", got)
+	if got := r.Input.Status()[0]; !strings.Contains(got.LastError, "store is full") || time.Since(got.LastErrorAt) > time.Minute {
+		t.Errorf("status says %+v", got)
 	}
 	r.Sink.Refuse(nil)
 	again := dial(t, r, 0)

@@ -268,9 +268,9 @@ func (in *Input) Status() []inputs.Listener {
 	for _, at := range in.order {
 		switch at := at.(type) {
 		case *stream:
-			all = append(all, inputs.Listener{URL: at.url, Connections: int(at.open.Load()), LastError: in.events.last.of(at.url)})
+			all = append(all, in.events.last.Of(inputs.Listener{URL: at.url, Connections: int(at.open.Load())}))
 		case *packets:
-			all = append(all, inputs.Listener{URL: at.url, KernelDrops: at.drops.Load(), LastError: in.events.last.of(at.url)})
+			all = append(all, in.events.last.Of(inputs.Listener{URL: at.url, KernelDrops: at.drops.Load()}))
 		}
 	}
 	return all
