@@ -72,7 +72,7 @@ func (c tallyOf) add(t *testing.T, where, message string) {
 }
 
 func TestReloadUnderLoadLosesNothing(t *testing.T) {
-	reloads := 200
+	reloads := often(200, 1000)
 	if testing.Short() {
 		reloads = 40
 	}

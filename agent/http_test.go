@@ -91,10 +91,7 @@ func (o *posters) runSender(t *testing.T, sender int, acks chan<- struct{}) {
 // answered with 200 is there, each body is there whole and once however often it
 // was sent, and the module's state moved with it: it has counted every record once.
 func TestKilledAgentTakesEachBodyOnce(t *testing.T) {
-	kills := 10
-	if soak {
-		kills = 200
-	}
+	kills := often(10, 200)
 	dir := childDirectory(t, fmt.Sprintf(`
 inputs: {in: {type: http, listen: "127.0.0.1:0"}}
 modules: {m: {%s}}

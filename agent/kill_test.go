@@ -141,10 +141,7 @@ func TestLedgerIsExactAfterKills(t *testing.T) {
 		}
 		return line("%s", said[rand.IntN(len(said))])
 	}
-	kills, sent := 8, 0
-	if soak {
-		kills = 200
-	}
+	kills, sent := often(8, 200), 0
 	var last query.Audit
 	for kill := range kills {
 		sent = killOnce(t, dir, sent, say)

@@ -54,7 +54,7 @@ func TestPipelineLedgerHolds(t *testing.T) {
 		defer m.Close(t.Context()) //nolint:errcheck // likewise
 		modules[name] = m
 	}
-	for range 6 {
+	for range often(6, 60) {
 		seed := rand.Uint64N(1 << 32)
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			ledgerOf(t, rand.New(rand.NewPCG(seed, 3)), modules)

@@ -130,10 +130,7 @@ func judged(t *testing.T, store *storage.Store, s *senders) oracle.Verdict {
 // RELP at most a window a connection and kill comes twice. After each start the ledger
 // explains all. In slices, each on a store of its own.
 func TestKilledAgentKeepsWhatItAnswered(t *testing.T) {
-	slices, kills := 1, 30
-	if soak {
-		slices, kills = 10, 100
-	}
+	slices, kills := often(1, 10), often(30, 100)
 	for slice := range slices {
 		t.Run(fmt.Sprint(slice), func(t *testing.T) { testRandomKills(t, kills) })
 	}
@@ -176,17 +173,14 @@ func testRandomKills(t *testing.T, kills int) {
 // that have a name, from a batch's arrival to its answer and in the store's housekeeping,
 // while HTTP and RELP send. At salvage a segment is damaged beforehand.
 func TestKilledAtEveryPointKeepsWhatItAnswered(t *testing.T) {
-	often := 3
-	if soak {
-		often = 40
-	}
+	each := often(3, 40)
 	for _, point := range []string{pointAccepted, pointStaged, "commit", "committed", pointUnanswered, "answered", pointDelivered,
 		"rotate", "checkpoint", "trim", "salvage"} {
-		t.Run(point, func(t *testing.T) { testKillsAt(t, point, often) })
+		t.Run(point, func(t *testing.T) { testKillsAt(t, point, each) })
 	}
 }
 
-func testKillsAt(t *testing.T, point string, often int) {
+func testKillsAt(t *testing.T, point string, kills int) {
 	dir, enough := childDirectory(t, oracleConfig), make(chan struct{})
 	housekeeping := slices.Contains([]string{"rotate", "checkpoint", "trim", "salvage"}, point)
 	rate := 0
@@ -195,7 +189,7 @@ func testKillsAt(t *testing.T, point string, often int) {
 		startSenders(t, dir, "noise", enough, oracle.Load{Keys: true, Size: 4000})
 	}
 	all := startJudged(t, dir, enough, rate)
-	for n := range often {
+	for n := range kills {
 		passing := 1 + n*7%20
 		if housekeeping {
 			passing = 1 + n%2
@@ -221,7 +215,7 @@ func testKillsAt(t *testing.T, point string, often int) {
 	if k == nil {
 		t.Fatal("the agent does not start")
 	}
-	wantJudged(t, k, all, enough, often)
+	wantJudged(t, k, all, enough, kills)
 }
 
 // fill has the store have something to lose.

@@ -76,10 +76,7 @@ func checkCounts(t *testing.T, each func(func(offset uint64, v record.View))) (c
 // carries the next number.
 func TestKilledCountEqualsWhatIsStored(t *testing.T) {
 	dir := countDirectory(t, countConfig)
-	kills := 10
-	if soak {
-		kills = 100
-	}
+	kills := often(10, 100)
 	sent := 0
 	for range kills {
 		sent = killOnce(t, dir, sent, func(int) string { return line("count total") })
@@ -104,10 +101,7 @@ func TestKilledCountEqualsWhatIsStored(t *testing.T) {
 // TestSwapsUnderLoadLoseNothing replaces a module a thousand times while
 // records pass it: none is lost, none comes twice, and its count goes on.
 func TestSwapsUnderLoadLoseNothing(t *testing.T) {
-	swaps := 60
-	if soak {
-		swaps = 1000
-	}
+	swaps := often(60, 1000)
 	dir := countDirectory(t, countConfig)
 	warm(t)
 	before := holding(t)

@@ -248,10 +248,7 @@ func TestStoppedAgentKeepsWhatWasRead(t *testing.T) {
 // destination is down, in each way that there is. Each stop ends in time and loses
 // nothing; and when they are back everything arrives, in order, once.
 func TestStopsDuringAnOutage(t *testing.T) {
-	stops, lines := 5, 300
-	if soak {
-		stops = 100
-	}
+	stops, lines := often(5, 100), 300
 	h, to := newHook(t), newTarget(t)
 	text := fmt.Sprintf(`
 inputs: {in: {type: syslog, listen: ["tcp://127.0.0.1:0"]}}

@@ -41,7 +41,15 @@ func hostiles(tb testing.TB) (list []hostile) {
 	tb.Helper()
 	sources, _ := filepath.Glob("testdata/hostile/*.wat")
 	more, _ := filepath.Glob("testdata/hostile/*.c")
-	for _, source := range append(sources, more...) {
+	all := append(sources, more...)
+	if raced { // it sees the host alone, and makes guests ten times slower
+		few := all[:0:0]
+		for i := 0; i < len(all); i += 6 {
+			few = append(few, all[i])
+		}
+		all = few
+	}
+	for _, source := range all {
 		text, err := os.ReadFile(source)
 		if err != nil {
 			tb.Fatal(err)
@@ -68,7 +76,7 @@ func hostiles(tb testing.TB) (list []hostile) {
 		}
 		list = append(list, h)
 	}
-	if len(list) < 30 {
+	if len(list) < 30 && !raced {
 		tb.Fatalf("got %d hostile modules, want 30 and more", len(list))
 	}
 	return list
