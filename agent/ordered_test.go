@@ -157,8 +157,8 @@ func TestChangedFileReplacesItsModule(t *testing.T) {
 	a := startAgent(t, dir, countConfig, nil)
 	c := a.dial(t, "in", 0)
 	version := func() string {
-		a.mu.Lock()
-		defer a.mu.Unlock()
+		a.Agent.mu.Lock()
+		defer a.Agent.mu.Unlock()
 		return a.modules["count"].Manifest().Version
 	}
 	write(t, c, line("count total"))
