@@ -301,13 +301,13 @@ func TestNoCallStallsTheCollectorLong(t *testing.T) {
 			var waits []time.Duration
 			var stats runtime.MemStats
 			for running := true; running; {
+				begin := time.Now()
+				runtime.ReadMemStats(&stats) // which stops the world, as a collection does twice
+				waits = append(waits, time.Since(begin))
 				select {
-				case <-done:
+				case <-done: // which the guest may have been before it was looked at
 					running = false
 				default:
-					begin := time.Now()
-					runtime.ReadMemStats(&stats) // which stops the world, as a collection does twice
-					waits = append(waits, time.Since(begin))
 				}
 			}
 			slices.Sort(waits)
