@@ -74,7 +74,7 @@ func TestStories(t *testing.T) {
 }
 
 // storyPatience bounds how long a story waits.
-const storyPatience = 30 * time.Second
+const storyPatience = 2 * time.Minute
 
 // waitReady waits until the agent at $API is ready.
 func waitReady(ts *testscript.TestScript, _ bool, _ []string) {
