@@ -195,3 +195,19 @@ func syncDirectory(dir string) error {
 	}
 	return err
 }
+
+// setAside moves a file that cannot be read into DATA/quarantine, where
+// `runnel store export` finds it.
+func (d *directory) setAside(path string) error {
+	if err := os.MkdirAll(d.quarantine(), 0o700); err != nil {
+		return err
+	}
+	to, same := d.inQuarantine(path)
+	if same {
+		return os.Remove(path)
+	}
+	if err := os.Rename(path, to); err != nil {
+		return err
+	}
+	return errors.Join(syncDirectory(d.quarantine()), syncDirectory(d.segments()))
+}
