@@ -151,6 +151,7 @@ func auditOf(books storage.Books) (a query.Audit) {
 	slices.SortFunc(a.Forwarders, func(a, b query.ForwarderAudit) int {
 		return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.Stream, b.Stream))
 	})
+	a.Interrupted = books.Interrupted
 	a.Sum()
 	return a
 }

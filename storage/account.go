@@ -35,13 +35,16 @@ type Books struct {
 	Streams  []StreamInfo
 	Cursors  []Cursor
 	Accounts map[string][]byte // by key; not to be written to
+	// Interrupted: the process before did not end properly. What it had not committed is
+	// in no book.
+	Interrupted bool
 }
 
 // Books returns the accounts and what they account for.
 func (s *Store) Books() Books {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	b := Books{Epoch: s.identity.epoch, Streams: s.streamInfos(), Cursors: s.cursorInfos(), Accounts: make(map[string][]byte, len(s.accounts))}
+	b := Books{Epoch: s.identity.epoch, Streams: s.streamInfos(), Cursors: s.cursorInfos(), Accounts: make(map[string][]byte, len(s.accounts)), Interrupted: s.interrupted}
 	for key, value := range s.accounts {
 		b.Accounts[key] = value
 	}

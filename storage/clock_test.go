@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -11,17 +12,18 @@ func TestTheHostsClockMayJump(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	f := func(name string, jump time.Duration, restarts bool) {
 		t.Run(name, func(t *testing.T) {
-			host, passed := newClock(), time.Duration(0)
-			o := Options{Dir: t.TempDir(), Now: host.Now, elapsed: func() time.Duration { return passed },
+			host, passed := newClock(), atomic.Int64{} // both read by the store's own goroutines
+			elapsed := func() time.Duration { return time.Duration(passed.Load()) }
+			o := Options{Dir: t.TempDir(), Now: host.Now, elapsed: elapsed,
 				Policy: func(string) Policy { return Policy{MaxAge: time.Hour} }}
-			pass := func(d time.Duration) { passed += d; host.step(d) }
+			pass := func(d time.Duration) { passed.Add(int64(d)); host.step(d) }
 			s := openStore(t, o)
 			s.MoveCursor("f", "a", 1)
 			kept := func(first, next uint64) {
 				t.Helper()
 				s.maintain()
 				if got := info(t, s, "a"); got.First != first || got.Next != next || got.Expired != first-1 {
-					t.Errorf("%s: first %d, next %d, %d expired; want %d to %d", passed, got.First, got.Next, got.Expired, first, next)
+					t.Errorf("%s: first %d, next %d, %d expired; want %d to %d", elapsed(), got.First, got.Next, got.Expired, first, next)
 				}
 			}
 			put(t, s, "a", numbered(0, 10, 10))

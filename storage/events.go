@@ -17,6 +17,10 @@ func (e events) clockDoubted(host, last time.Time) {
 	e.log.Warn().Time("host", host).Time("last", last).Msg("the host's clock does not fit the last block; ages go on from there")
 }
 
+func (e events) interrupted() {
+	e.log.Warn().Msg("the run before did not end properly; what it had taken from senders without acknowledgement, or dropped, since its last commit is not known")
+}
+
 func (e events) opened(dir string, segments, streams int, records uint64, took time.Duration) {
 	e.log.Info().Str("dir", dir).Int("segments", segments).Int("streams", streams).Uint64("records", records).
 		Dur("took_ms", took).Msg("store opened")

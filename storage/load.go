@@ -277,6 +277,12 @@ func (s *Store) openActive() error {
 		s.sequence = max(s.sequence, g.last+1)
 	}
 	s.setClock()
+	if n := len(s.segments); n > 0 {
+		if newest := s.segments[n-1]; newest.last > s.checkpointed || newest.base == s.ended {
+			s.interrupted = true
+			s.events.interrupted()
+		}
+	}
 	if n := len(s.segments); n > 0 && s.resumable(s.segments[n-1]) {
 		s.active = s.segments[n-1]
 		return nil

@@ -48,6 +48,7 @@ type Store struct {
 	stateLost    bool              // there was no checkpoint to be read
 	sequence     uint64            // of the next entry; only the committer moves it
 	checkpointed uint64            // entries up to here are in state.db
+	interrupted  bool              // the process before did not end properly; set at the opening
 	ended        uint64            // base of a segment that an opening found without room for the next; set at the opening
 	latest       int64             // the highest time seen, by which ages are told
 	begun        int64             // the store's time less what has elapsed; set at the opening

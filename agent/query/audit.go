@@ -13,14 +13,17 @@ import (
 // is what has come and not gone, below 0 what has gone and not come; the last one adds
 // all of them up without their signs, and is 0, or there is a bug.
 type Audit struct {
-	Agent       string           `json:"agent"`
-	Inputs      []InputAudit     `json:"inputs"`
-	Pipelines   []PipelineAudit  `json:"pipelines"`
-	Modules     []ModuleAudit    `json:"modules"`
-	Streams     []StreamAudit    `json:"streams"`
-	Forwarders  []ForwarderAudit `json:"forwarders"`
-	Gaps        []GapAudit       `json:"gaps"`
-	Unexplained uint64           `json:"unexplained"`
+	Agent      string           `json:"agent"`
+	Inputs     []InputAudit     `json:"inputs"`
+	Pipelines  []PipelineAudit  `json:"pipelines"`
+	Modules    []ModuleAudit    `json:"modules"`
+	Streams    []StreamAudit    `json:"streams"`
+	Forwarders []ForwarderAudit `json:"forwarders"`
+	Gaps       []GapAudit       `json:"gaps"`
+	// Interrupted: the run before this one did not end properly, so that what it had taken
+	// from senders without acknowledgement, or dropped, since its last commit is not known.
+	Interrupted bool   `json:"interrupted"`
+	Unexplained uint64 `json:"unexplained"`
 }
 
 // InputAudit is what pipelines have of one input, for ever; and what was lost

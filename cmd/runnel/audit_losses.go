@@ -11,6 +11,15 @@ import (
 // printLosses says in words what was lost, where and why.
 func printLosses(w io.Writer, a *query.Audit) error {
 	lines := lossesOf(a)
+	if a.Interrupted {
+		if _, err := fmt.Fprint(w, "\nThe run before this one did not end properly: what it had taken from senders without acknowledgement,\nor dropped, since its last commit is not known. What was acknowledged is there.\n"); err != nil {
+			return err
+		}
+		if len(lines) == 0 {
+			_, err := fmt.Fprint(w, "Nothing else was lost.\n")
+			return err
+		}
+	}
 	if len(lines) == 0 {
 		_, err := fmt.Fprint(w, "\nNothing was lost.\n")
 		return err

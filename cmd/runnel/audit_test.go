@@ -50,4 +50,11 @@ func TestAuditSaysWhatWasLost(t *testing.T) {
 	if !strings.Contains(b.String(), "\nNothing was lost.\n\nunexplained: 0\n") {
 		t.Errorf("got %q, want that nothing was lost", b.String())
 	}
+	b.Reset()
+	if err := printAudit(&b, &query.Audit{Interrupted: true}); err != nil {
+		t.Fatal(err)
+	}
+	if said := b.String(); strings.Contains(said, "Nothing was lost") || !strings.Contains(said, "did not end properly") {
+		t.Errorf("got %q, want that not everything is known", said)
+	}
 }
