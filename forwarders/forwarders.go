@@ -47,13 +47,33 @@ type Batch struct {
 	// where a filter left records out.
 	Offsets []uint64
 	// Key names this range of records for ever, the same at every retry:
-	// AGENT/EPOCH/STREAM/FIRST-LAST, the agent's id in hex and the first and last
-	// offset. For Idempotency-Key.
+	// AGENT/EPOCH/STREAM/FIRST-LAST, the agent's id in hex, the epoch under which it
+	// wrote them, and the first and last offset. For Idempotency-Key.
 	Key string
+
+	// Epoch is that under which this agent wrote the records, all of them: of one
+	// epoch, an offset of a stream names one record for ever.
+	Epoch uint32
+	// First and Next say what the batch accounts for: the offsets from First on, without
+	// Next. One that has no record here is in Gone, or was left out: by a filter,
+	// or since the receiver has refused it before. First is where the batch before ended,
+	// where that was of the same epoch; behind it after a batch of another one, and where
+	// the cursor has gone on or was moved in between.
+	First, Next uint64
+	// Gone has what the store does not have any more, in order, within First and Next.
+	// Where retention took the beginning of an epoch or damage the end of the one before,
+	// nobody knows under which those were written; they are then told with the first batch that follows.
+	Gone []Gone
 
 	// Of dead letters that are sent again, which Stream and Offsets are about:
 	From   string   // the stream they were refused from, for receivers to see; empty: Stream
 	Places []uint64 // their offsets there, 0 where it is not known; nil: Offsets
+}
+
+// Gone is offsets from From on, without To, whose records cannot be delivered any more.
+type Gone struct {
+	From, To uint64
+	Damaged  bool // or else retention took them
 }
 
 // Place returns the offset of the ith record that receivers are told; 0: none.
