@@ -47,7 +47,7 @@ func (a *Agent) prepare(ctx context.Context, c *Config) (_ *build, err error) {
 		}
 		b.pipelines[pc.Name] = p
 	}
-	b.fallback = &pipeline{name: defaultName, stream: defaultName, counts: a.countsOf(defaultName), states: newStates(defaultName)}
+	b.fallback = &pipeline{name: defaultName, stream: defaultName, keeps: true, counts: a.countsOf(defaultName), states: newStates(defaultName)}
 	for _, fc := range c.Forwarders {
 		if d := a.delivery(fc.Name); d != nil && d.config.Digest == fc.Digest {
 			continue
@@ -188,14 +188,22 @@ func (a *Agent) statesOf(pipeline string) *states {
 
 func (a *Agent) inputSetup(c *Config, ic InputConfig) inputs.Setup {
 	keys := markKeys(ic)
+	// The batch is taken even while the input is being stopped: only the
+	// stop's own deadline ends that.
+	emit := func(kept string) inputs.Emit {
+		return a.options.points.emit(func(_ context.Context, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
+			return a.routes.emit(a.hard, a.store, ic.Name, b, extra{marks: changesOf(keys, marks), hurry: ic.Kind.Acks, input: ic.Name, kept: kept})
+		})
+	}
+	id, _ := a.store.Identity()
 	return inputs.Setup{
 		Name: ic.Name, Agent: c.Name, Sockets: a.sockets, Metrics: a.metrics, Memory: a.memory(keys), Marks: a.marks(keys), Reached: a.options.points.reached,
-		Log: a.options.Log.With().Str("part", ic.Name).Str("kind", ic.Kind.Name).Logger(),
-		// The batch is taken even while the input is being stopped: only the
-		// stop's own deadline ends that.
-		Emit: a.options.points.emit(func(_ context.Context, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
-			return a.routes.emit(a.hard, a.store, ic.Name, b, extra{marks: changesOf(keys, marks), hurry: ic.Kind.Acks, input: ic.Name})
-		}),
+		Log:     a.options.Log.With().Str("part", ic.Name).Str("kind", ic.Kind.Name).Logger(),
+		AgentID: id, Version: a.options.Version,
+		Emit: emit(""),
+		Relay: func(ctx context.Context, stream string, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
+			return emit(stream)(ctx, b, marks...)
+		},
 	}
 }
 

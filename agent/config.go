@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +73,9 @@ type PipelineConfig struct {
 	From   []string // inputs
 	Steps  []StepConfig
 	Stream string // where no route and no module says otherwise
+	// KeepsStreams: it names no stream, and records that come from another runnel stay in
+	// those that they were in there.
+	KeepsStreams bool
 }
 
 // StepConfig is one step of a pipeline: exactly one of its fields is set, besides Text.
@@ -122,6 +126,22 @@ func (c *Config) Policy(stream string) storage.Policy {
 		return p
 	}
 	return c.Streams[allStreams]
+}
+
+// relays reports whether the input of that name takes records from other runnels.
+func (c *Config) relays(input string) bool {
+	return slices.ContainsFunc(c.Inputs, func(in InputConfig) bool { return in.Name == input && in.Kind.Relays })
+}
+
+// keepsStreams reports whether records may come into streams that other runnels have named.
+func (c *Config) keepsStreams() bool {
+	for _, in := range c.Inputs {
+		i := slices.IndexFunc(c.Pipelines, func(p PipelineConfig) bool { return slices.Contains(p.From, in.Name) })
+		if in.Kind.Relays && (i < 0 || c.Pipelines[i].KeepsStreams) {
+			return true
+		}
+	}
+	return false
 }
 
 // KnownStream reports whether the configuration names the stream, so that a

@@ -106,6 +106,10 @@ func (l *loader) knownStream(at *config.At, name string) {
 	if name == allStreams || l.config.known[strings.TrimSuffix(name, deadSuffix)] {
 		return
 	}
+	if l.config.keepsStreams() {
+		stream(at, strings.TrimSuffix(name, deadSuffix))
+		return
+	}
 	names := make([]string, 0, len(l.config.known))
 	for k := range l.config.known {
 		names = append(names, k)

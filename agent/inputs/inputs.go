@@ -52,6 +52,10 @@ type Listener struct {
 // also committed where the pipeline drops every record. They are copied.
 type Emit func(ctx context.Context, b *record.Batch, marks ...Mark) (Receipt, error)
 
+// Relay is Emit for records that another runnel kept in stream: they go into one of
+// that name where the input's pipeline names none.
+type Relay func(ctx context.Context, stream string, b *record.Batch, marks ...Mark) (Receipt, error)
+
 // Mark is what an input wants to know again after a crash if, and only if, the
 // records of the same Emit are there: that a request was answered, for one. It is
 // absolute; a nil Value removes the key. Keys are the input's own: no other
@@ -96,9 +100,12 @@ type Receipt interface {
 
 // Setup is what the agent gives an input.
 type Setup struct {
-	Name    string // the input's name in the config
-	Agent   string // the agent's name
+	Name    string   // the input's name in the config
+	Agent   string   // the agent's name
+	AgentID [16]byte // its id, made with its store
+	Version string   // of this binary
 	Emit    Emit
+	Relay   Relay
 	Memory  *Memory
 	Marks   func(f func(key string, value []byte)) // calls f with every mark that is there, in order of keys; value is borrowed
 	Sockets *listen.Sockets                        // shared by all inputs; outlives a reload
@@ -127,6 +134,7 @@ type Kind struct {
 	Sample  string                // sample.yaml: every key with its default and a comment
 	Options func() config.Options // a fresh set of options holding the defaults
 	Acks    bool                  // senders wait for the receipt, so the store commits sooner
+	Relays  bool                  // it takes records from other runnels; all inputs of such a kind share marks and memory
 	// New builds an input from options that Options returned and Check passed.
 	// It opens sockets through setup.Sockets, so that an address in use is an
 	// error here and not in Run.
