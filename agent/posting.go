@@ -181,9 +181,9 @@ func (a *Agent) putRight(ctx context.Context) error {
 	if err != nil {
 		a.events.bookDamaged(bookStreams, err)
 	}
-	epoch := count{kind: countEpoch}
-	forked := streams.get(epoch) != uint64(books.Epoch)
-	streams.set(epoch, uint64(books.Epoch))
+	fork := count{kind: countFork}
+	forked := streams.get(fork) != uint64(books.Fork)
+	streams.set(fork, uint64(books.Fork))
 	moved := forked
 	stored := storedBy(books.Accounts)
 	for _, s := range books.Streams {

@@ -24,7 +24,8 @@ type reader struct {
 	block  *record.Batch
 	out    *record.Batch
 	e      *expression.Evaluator
-	agent  string
+	agent  [16]byte
+	over   map[string]stretch // what has been moved over without a batch to account for it
 	toSend outgoing
 
 	// Of dead letters that are sent again.
@@ -37,16 +38,17 @@ type reader struct {
 type outgoing struct {
 	sent
 	batch forwarders.Batch
-	full  bool // the next record does not fit in
+	full  bool   // the next record does not fit in
+	epoch uint32 // under which what was looked at was written; 0: nobody knows
 
 	dead   bool     // they are dead letters, sent again
 	places []uint64 // the offsets they had in their stream
 }
 
 func newReader(d *delivery) *reader {
-	agent, epoch := d.store.Identity()
+	agent, _ := d.store.Identity()
 	r := &reader{d: d, at: make(map[string]uint64), end: make(map[string]uint64), since: make(map[string]time.Time), moves: make(map[string]int),
-		block: record.NewBatch(), out: record.NewBatch(), agent: fmt.Sprintf("%x/%d", agent, epoch)}
+		block: record.NewBatch(), out: record.NewBatch(), agent: agent, over: make(map[string]stretch)}
 	if d.where != nil {
 		r.e = d.where.get()
 	}
@@ -176,7 +178,10 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 	began := time.Now()
 	at := o.from
 	for looked := 0; at < end && ctx.Err() == nil && !r.enough(o, limit, looked, again, began); looked++ {
-		first, err := r.d.store.Read(stream, at, r.block)
+		first, epoch, err := r.d.store.ReadWritten(stream, at, r.block)
+		if o.epoch != 0 && (err == nil && epoch != o.epoch || errors.Is(err, io.EOF)) {
+			break // of another epoch, or nobody knows of which
+		}
 		if errors.Is(err, io.EOF) { // retention has taken all that was left
 			o.gaps = r.gone(o.gaps, stream, at, end)
 			at = end
@@ -185,6 +190,7 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read stream %q at %d: %w", stream, at, err)
 		}
+		o.epoch = epoch
 		if first > at {
 			o.gaps = r.gone(o.gaps, stream, at, first)
 			if at = first; again && at >= end {
@@ -205,12 +211,55 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 	}
 	o.next = at
 	if len(o.offsets) > 0 {
-		o.batch = forwarders.Batch{Stream: stream, Records: r.out, Offsets: o.offsets, Key: r.key(stream, o.offsets)}
+		r.fill(o, r.out)
 		if o.dead {
 			o.batch.From, o.batch.Places = strings.TrimSuffix(stream, deadSuffix), o.places
 		}
+	} else {
+		r.moveOver(o)
 	}
 	return o, nil
+}
+
+// fill makes the batch of what was read.
+func (r *reader) fill(o *outgoing, records *record.Batch) {
+	o.batch = forwarders.Batch{Stream: o.stream, Records: records, Offsets: o.offsets,
+		Key:   fmt.Sprintf("%x/%d/%s/%d-%d", r.agent, o.epoch, o.stream, o.offsets[0], o.offsets[len(o.offsets)-1]),
+		Epoch: o.epoch, First: o.from, Next: o.next}
+	if over, ok := r.over[o.stream]; ok && over.leadsTo(o) {
+		o.batch.First, o.batch.Gone = over.from, over.gone
+	}
+	delete(r.over, o.stream)
+	o.batch.Gone = appendGone(o.batch.Gone, o.gaps)
+}
+
+// stretch is offsets that were moved over: no record of theirs is to be sent.
+type stretch struct {
+	from, next uint64
+	epoch      uint32 // 0: nobody knows
+	gone       []forwarders.Gone
+}
+
+// leadsTo reports whether o can account for the stretch, too.
+func (s *stretch) leadsTo(o *outgoing) bool {
+	return s.next == o.from && (s.epoch == 0 || o.epoch == 0 || s.epoch == o.epoch)
+}
+
+// moveOver has the next batch account for what was read and has no record to send.
+func (r *reader) moveOver(o *outgoing) {
+	over := r.over[o.stream]
+	if !over.leadsTo(o) {
+		over = stretch{from: o.from}
+	}
+	over.next, over.epoch, over.gone = o.next, max(over.epoch, o.epoch), appendGone(over.gone, o.gaps)
+	r.over[o.stream] = over
+}
+
+func appendGone(gone []forwarders.Gone, gaps []gap) []forwarders.Gone {
+	for _, g := range gaps {
+		gone = append(gone, forwarders.Gone{From: g.from, To: g.to, Damaged: g.damaged})
+	}
+	return gone
 }
 
 // enough reports whether what was read should go out. Where a filter leaves
@@ -271,7 +320,7 @@ func (r *reader) wholeBlock(o *outgoing, first uint64) *outgoing {
 		o.offsets[i] = first + uint64(i)
 	}
 	o.next = first + uint64(n)
-	o.batch = forwarders.Batch{Stream: o.stream, Records: r.block, Offsets: o.offsets, Key: r.key(o.stream, o.offsets)}
+	r.fill(o, r.block)
 	return o
 }
 
@@ -313,16 +362,11 @@ func (r *reader) take(o *outgoing, at, end, first uint64, skip map[uint64]bool, 
 
 // restore appends the record that a dead letter was, and returns its place.
 func (r *reader) restore(v record.View) uint64 {
-	agent, epoch := r.d.store.Identity()
-	place := restore(v, &r.letter, agent, epoch)
+	place := restore(v, &r.letter, r.agent)
 	if r.out.Append(&r.letter) != nil { // less than what it was made of, so it fits; but rather as it is than not at all
 		r.out.AppendView(v)
 	}
 	return place
-}
-
-func (r *reader) key(stream string, offsets []uint64) string {
-	return fmt.Sprintf("%s/%s/%d-%d", r.agent, stream, offsets[0], offsets[len(offsets)-1])
 }
 
 // lastEdge returns where a batch that begins at at ended when it was handed over

@@ -215,18 +215,16 @@ func enterRedrives(ctx context.Context, all []*delivery, stream string, moving b
 // isMine reports whether a dead letter is of a record that this forwarder refused.
 func (d *delivery) isMine(v record.View) bool { return signedBy(v) == d.name }
 
-// restore makes of a dead letter the record that was refused, and returns
-// the offset that it had in its stream; 0 where that is not known here.
-func restore(v record.View, r *record.Record, agent [16]byte, epoch uint32) (place uint64) {
+// restore makes of a dead letter the record that was refused, and returns the
+// offset that it had in its stream; 0 where that is not known here. It keeps its origin,
+// which says what the dead letters' stream cannot: where it was first, and under which epoch.
+func restore(v record.View, r *record.Record, agent [16]byte) (place uint64) {
 	r.Reset()
 	v.Decode(r)
 	r.Flags &^= record.Dead
 	unsign(r)
 	if o := &r.Origin; o.Agent == agent && o.Child == 0 {
 		place = o.Sequence
-		if o.Epoch == epoch {
-			r.Origin = record.Origin{} // it is told from where it stands
-		}
 	}
 	return place
 }

@@ -31,7 +31,7 @@ type CursorPass struct {
 
 // Books is what the ledger is checked against, all as of the last commit.
 type Books struct {
-	Epoch    uint32
+	Fork     uint32 // as Identity has it
 	Streams  []StreamInfo
 	Cursors  []Cursor
 	Accounts map[string][]byte // by key; not to be written to
@@ -44,7 +44,7 @@ type Books struct {
 func (s *Store) Books() Books {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	b := Books{Epoch: s.identity.epoch, Streams: s.streamInfos(), Cursors: s.cursorInfos(), Accounts: make(map[string][]byte, len(s.accounts)), Interrupted: s.interrupted}
+	b := Books{Fork: s.identity.fork, Streams: s.streamInfos(), Cursors: s.cursorInfos(), Accounts: make(map[string][]byte, len(s.accounts)), Interrupted: s.interrupted}
 	for key, value := range s.accounts {
 		b.Accounts[key] = value
 	}

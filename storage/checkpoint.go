@@ -244,7 +244,7 @@ func putCheckpointMeta(tx *bbolt.Tx, sequence, ended uint64, id identity) (state
 	return state, errors.Join(err,
 		meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, Version)),
 		meta.Put(keySequence, binary.BigEndian.AppendUint64(nil, sequence)),
-		meta.Put(keyAgent, binary.BigEndian.AppendUint32(slices.Clone(id.agent[:]), id.epoch)))
+		meta.Put(keyAgent, binary.BigEndian.AppendUint32(slices.Clone(id.agent[:]), id.fork)))
 }
 
 // putOwn makes the store's own state in the checkpoint that of changes, which is all of it.

@@ -207,6 +207,8 @@ func (s *Store) write(g *group) error {
 	seg := s.active
 	arrival := s.arrivalNow()
 	sequence := s.sequence
+	epoch := s.writeUnder()
+	defer s.notWriting()
 	heads := make([]head, len(g.blocks))
 	for _, b := range g.blocks {
 		b.gate.stream.coming = 0
@@ -217,7 +219,7 @@ func (s *Store) write(g *group) error {
 			st.coming = st.next // only the committer moves next
 		}
 		h := header{kind: kindRecords, codec: b.codec, sequence: sequence, first: st.coming, count: uint32(b.count),
-			rawLen: uint32(b.size), epoch: s.identity.epoch, times: b.times, arrival: arrival}
+			rawLen: uint32(b.size), epoch: epoch, times: b.times, arrival: arrival}
 		seal(b.entry, &h, st.name)
 		heads[i] = h.head(seg, len(b.entry))
 		st.coming += uint64(b.count)
@@ -225,7 +227,7 @@ func (s *Store) write(g *group) error {
 	}
 	for _, entry := range state {
 		rawLen := uint32(len(entry) - headerSize(""))
-		seal(entry, &header{kind: kindState, sequence: sequence, rawLen: rawLen, epoch: s.identity.epoch, arrival: arrival}, "")
+		seal(entry, &header{kind: kindState, sequence: sequence, rawLen: rawLen, epoch: epoch, arrival: arrival}, "")
 		sequence++
 	}
 	err := seg.updateWith(func(tx *bbolt.Tx) error { return s.transact(tx, g, state) }, s.commitTx)
@@ -237,7 +239,7 @@ func (s *Store) write(g *group) error {
 		return err
 	}
 	s.padded = s.padding
-	s.publish(g, heads, own, sequence)
+	s.publish(g, epoch, heads, own, sequence)
 	return nil
 }
 
@@ -316,7 +318,7 @@ func paddingKey(sequence uint64, i int) []byte {
 }
 
 // publish makes a commit visible. own is the encoding of the store's own state in it.
-func (s *Store) publish(g *group, heads []head, own []byte, sequence uint64) {
+func (s *Store) publish(g *group, epoch uint32, heads []head, own []byte, sequence uint64) {
 	s.kept.commit(g.state) // before the sequence: a checkpoint must not lag behind its own
 	s.mu.Lock()
 	s.committed = g.number
@@ -324,7 +326,7 @@ func (s *Store) publish(g *group, heads []head, own []byte, sequence uint64) {
 		s.accounts[g.totals[i].Key] = g.totals[i].Value
 	}
 	for i, b := range g.blocks {
-		b.gate.stream.add(s.active, heads[i])
+		b.gate.stream.add(s.active, epoch, heads[i])
 		b.gate.stream.counter.Add(b.count)
 	}
 	if len(own) > 0 {

@@ -542,12 +542,12 @@ func mendChecksums(entry []byte) {
 
 // FuzzIndex gives the decoder of a segment's index any bytes.
 func FuzzIndex(f *testing.F) {
-	x := segmentIndex{last: 9, streams: map[string][]head{"app": {{first: 1, count: 3}, {first: 4, count: 1}}}}
+	x := segmentIndex{last: 9, streams: map[string][]*run{"app": {{epoch: 7, heads: []head{{first: 1, count: 3}, {first: 4, count: 1}}}}}}
 	f.Add(x.encode())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) >= 16 {
 			binary.LittleEndian.PutUint32(b, checksum(b[4:]))
 		}
-		parseIndex(b)
+		parseIndex(b, 1)
 	})
 }

@@ -316,11 +316,11 @@ func (s *Store) writeIndex(g *segment) error {
 
 // indexOf collects the heads of one segment. s.mu is held.
 func (s *Store) indexOf(g *segment) *segmentIndex {
-	x := &segmentIndex{last: g.last, streams: map[string][]head{}}
+	x := &segmentIndex{last: g.last, streams: map[string][]*run{}}
 	for _, st := range s.streams {
 		for _, r := range st.runs {
 			if r.seg == g {
-				x.streams[st.name] = slices.Clone(r.heads)
+				x.streams[st.name] = appendRun(x.streams[st.name], g, r.epoch, r.heads...)
 			}
 		}
 	}

@@ -33,6 +33,7 @@ type Store struct {
 	intake   intake
 	recent   recent
 	kept     kept
+	epochs   epochs
 	settled  *Receipt // of units of which nothing is left to store
 
 	mu           sync.RWMutex // guards all down to the blank line
@@ -104,6 +105,7 @@ func Open(o Options) (*Store, error) {
 	for _, g := range s.segments {
 		g.giveBack()
 	}
+	s.drawEpoch()
 	s.noteGaps()
 	s.publishGauges()
 	records := uint64(0)
@@ -126,6 +128,7 @@ func newStore(o Options, dir *directory) *Store {
 		limit: math.MaxInt64, settled: settled(), changed: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
 		commitTx: transactCommit, reached: o.Reached, free: available,
 	}
+	s.epochs.written = sync.NewCond(&s.mu)
 	s.kept.reset()
 	s.recent.byKey = map[recentKey]*record.Batch{}
 	s.intake = intake{gates: map[string]*gate{}, group: newGroup(1), room: make(chan struct{}), wake: make(chan struct{}, 1)}
@@ -153,9 +156,9 @@ func (s *Store) stream(name string) *stream {
 	return st
 }
 
-// Identity returns the agent's id and epoch. The epoch is new only when
-// history may have forked.
-func (s *Store) Identity() (agent [16]byte, epoch uint32) { return s.identity.agent, s.identity.epoch }
+// Identity returns the agent's id, and how often its history may have forked, from
+// 1: that is more by one where the newest state was lost. Under what its records were written, Epoch says.
+func (s *Store) Identity() (agent [16]byte, fork uint32) { return s.identity.agent, s.identity.fork }
 
 // SetPolicy replaces every stream's policy, as after a reload.
 func (s *Store) SetPolicy(policy func(stream string) Policy) {

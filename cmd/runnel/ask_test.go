@@ -39,13 +39,13 @@ func (s shelf) Head(stream string, at uint64) (query.Head, bool) {
 	return query.Head{First: 1, Next: 1 + uint64(b.Len()), MaxTime: 1 << 62, MaxReceived: b.At(b.Len() - 1).Received()}, true
 }
 
-func (s shelf) Read(stream string, at uint64, b *record.Batch) (uint64, error) {
+func (s shelf) Read(stream string, at uint64, b *record.Batch) (uint64, uint32, error) {
 	if _, ok := s.Head(stream, at); !ok {
-		return 0, io.EOF
+		return 0, 0, io.EOF
 	}
 	b.Reset()
 	b.AppendBatch(s[stream], 0, s[stream].Len())
-	return 1, nil
+	return 1, 1, nil
 }
 
 func (s shelf) Changed() <-chan struct{}     { return nil }
