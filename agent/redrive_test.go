@@ -53,7 +53,8 @@ func (f *letterbox) Deliver(_ context.Context, b *forwarders.Batch) (forwarders.
 				one += " " + string(key)
 			}
 		}
-		if v.Flags()&record.Dead != 0 || !origin.IsZero() {
+		said := b.From == "" && origin.IsZero() || origin.Sequence == b.Place(i) && string(origin.Stream) == b.From
+		if v.Flags()&record.Dead != 0 || !said {
 			one += " altered"
 		}
 		f.got = append(f.got, one)
