@@ -72,32 +72,52 @@ func newChain(t *testing.T, o Options) *Chain {
 	return c
 }
 
+// run runs a trial and fails the test over what went wrong.
+func run(t *testing.T, o Options, change func(*Trial)) {
+	t.Helper()
+	if o.Seed = *seed; o.Seed == 0 {
+		o.Seed = uint64(time.Now().UnixNano())
+	}
+	trial := Trial{Chain: newChain(t, o), Seed: o.Seed, Kills: chainKills, From: 50 * time.Millisecond, To: 500 * time.Millisecond, Down: 200 * time.Millisecond,
+		Rate: chainRate, Senders: 2, Within: 90 * time.Second}
+	change(&trial)
+	result, err := trial.Run(t.Context())
+	t.Logf("seed %d: %d records, %d acknowledged; killed %v, frozen %d, disks %v; at rest after %v\nbelow the cluster: %s",
+		o.Seed, result.Records, result.Acknowledged, result.Kills, result.Frozen, result.Disks, result.Rest.Round(time.Millisecond), strings.Join(result.Harm, "\nabove it: "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range result.Wrong {
+		t.Error(w)
+	}
+	if result.Records == 0 || result.Acknowledged == 0 {
+		t.Errorf("%d records are at the host, and %d were acknowledged", result.Records, result.Acknowledged)
+	}
+}
+
 // TestChainTakesEachRecordOnce: while each tier is killed at random, and a proxy
 // between each two does what a network can and more, what the host acknowledged arrives at the
 // last tier: nothing is lost, nothing is there twice, each stream is in order, and
 // every tier's ledger adds up.
 func TestChainTakesEachRecordOnce(t *testing.T) {
-	for name, tls := range map[string]bool{"frames": false, "tls": true} {
-		t.Run(name, func(t *testing.T) {
-			by := *seed
-			if by == 0 {
-				by = uint64(time.Now().UnixNano())
-			}
-			c := newChain(t, Options{Seed: by, TLS: tls})
-			trial := Trial{Chain: c, Seed: by, Kills: chainKills, From: 50 * time.Millisecond, To: 500 * time.Millisecond, Down: 200 * time.Millisecond,
-				Rate: chainRate, Senders: 2, Within: 90 * time.Second}
-			o, err := trial.Run(t.Context())
-			t.Logf("seed %d: %d records, %d acknowledged; killed %v, frozen %d; at rest after %v\nbelow the cluster: %s",
-				by, o.Records, o.Acknowledged, o.Kills, o.Frozen, o.Rest.Round(time.Millisecond), strings.Join(o.Harm, "\nabove it: "))
-			if err != nil {
-				t.Fatal(err)
-			}
-			for _, w := range o.Wrong {
-				t.Error(w)
-			}
-			if o.Acknowledged == 0 || uint64(o.Records) < o.Acknowledged {
-				t.Errorf("%d records are at the host, and %d were acknowledged", o.Records, o.Acknowledged)
-			}
-		})
-	}
+	t.Run("frames", func(t *testing.T) { run(t, Options{}, func(*Trial) {}) })
+	t.Run("tls", func(t *testing.T) { run(t, Options{TLS: true}, func(*Trial) {}) })
+}
+
+// TestChainOutlivesItsDisks: the disks of the upper tiers are put back to what they were,
+// or lost, between kills. What the host has is at the last tier in the end, once and in order.
+func TestChainOutlivesItsDisks(t *testing.T) {
+	run(t, Options{}, func(by *Trial) {
+		by.Restored, by.Wiped = []*Tier{by.Cluster, by.Central}, []*Tier{by.Cluster, by.Central}
+		by.Kills = diskKills
+	})
+}
+
+// TestARestoredHostRepeatsNothing: the host's disk is put back to what it was. What it
+// has then, and what it takes from then on, is at the last tier once.
+func TestARestoredHostRepeatsNothing(t *testing.T) {
+	run(t, Options{}, func(by *Trial) {
+		by.Restored = []*Tier{by.Host, by.Cluster}
+		by.Kills = diskKills
+	})
 }

@@ -182,7 +182,7 @@ type Stored struct {
 // Export calls f with every record of the agent's store, stream by stream in
 // order. The agent must not run.
 func (t *Tier) Export(ctx context.Context, f func(Stored) error) error {
-	cmd := exec.CommandContext(ctx, t.runnel, "store", "export", filepath.Join(t.Dir, "data"))
+	cmd := exec.CommandContext(ctx, t.runnel, "store", "export", t.data())
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := cmd.StdoutPipe()

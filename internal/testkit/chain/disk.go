@@ -1,0 +1,34 @@
+package chain
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+)
+
+// What can happen to a disk while its agent does not run.
+
+// Snapshot keeps a copy of the agent's disk as it is, in the place of an earlier one.
+func (t *Tier) Snapshot() error {
+	if err := os.RemoveAll(t.snapshot()); err != nil {
+		return err
+	}
+	out, err := exec.Command("cp", "-a", t.data(), t.snapshot()).CombinedOutput() // with modes: the token is its owner's alone
+	if err != nil {
+		return fmt.Errorf("snapshot of %s: %w: %s", t.Name, err, out)
+	}
+	return nil
+}
+
+// Restore puts the agent's disk back to what the snapshot has, which is used up by that.
+func (t *Tier) Restore() error {
+	return errors.Join(os.RemoveAll(t.data()), os.Rename(t.snapshot(), t.data()))
+}
+
+// Wipe takes the agent's disk away, and its identity with it.
+func (t *Tier) Wipe() error { return os.RemoveAll(t.data()) }
+
+func (t *Tier) data() string     { return filepath.Join(t.Dir, "data") }
+func (t *Tier) snapshot() string { return filepath.Join(t.Dir, "snapshot") }
