@@ -25,6 +25,9 @@ type Chain struct {
 	Host, Cluster, Central *Tier
 	Lower, Upper           *Proxy // below the cluster, below the central tier
 	Keyed, Lines           string // where the host takes HTTP with keys into the stream keyed, and RELP into lines
+
+	options  Options
+	hostText string // its configuration
 }
 
 // Tiers are all three, from below.
@@ -54,7 +57,7 @@ streams: {"*": {max_age: 0s, max_size: 0, on_full: push_back}}
 
 // New makes a chain; nothing runs yet but the proxies.
 func New(o Options) (*Chain, error) {
-	c := &Chain{Keyed: "http+unix://" + o.Dir + "/host/http", Lines: "relp+unix://" + o.Dir + "/host/relp"}
+	c := &Chain{options: o, Keyed: "http+unix://" + o.Dir + "/host/http", Lines: "relp+unix://" + o.Dir + "/host/relp"}
 	scheme, serve, speak := "tcp://", map[string]string{}, map[string]string{}
 	if o.TLS {
 		scheme = "tls://"
@@ -83,10 +86,21 @@ func New(o Options) (*Chain, error) {
 	tier := func(name, config string) (*Tier, error) {
 		return NewTier(o.Runnel, filepath.Join(o.Dir, name), name, config+streamsConfig)
 	}
-	c.Host, err[2] = tier("host", hostConfig+forwarder("host", c.Lower))
+	c.hostText = hostConfig + forwarder("host", c.Lower) + streamsConfig
+	c.Host, err[2] = NewTier(o.Runnel, filepath.Join(o.Dir, "host"), "host", c.hostText)
 	c.Cluster, err[3] = tier("cluster", input("cluster", ports[0])+forwarder("cluster", c.Upper))
 	c.Central, err[4] = tier("central", input("central", ports[1]))
 	return c, errors.Join(err[:]...)
+}
+
+// Clone copies the host, which must not run, disk and all. The copy has sockets of the
+// same names in a folder of its own, called clone, and the same tier above it.
+func (c *Chain) Clone() (*Tier, error) {
+	t, err := NewTier(c.options.Runnel, filepath.Join(c.options.Dir, "clone"), "host", c.hostText)
+	if err != nil {
+		return nil, err
+	}
+	return t, copyFolder(c.Host.data(), t.data())
 }
 
 // certify makes an authority and each tier's certificate, as runnel pki does.

@@ -64,6 +64,21 @@ func (c *Copy) Len() (n int) {
 	return n
 }
 
+// Join adds what another has that c has not, behind its own.
+func (c *Copy) Join(other *Copy) {
+	for stream, all := range other.streams {
+		seen := make(map[place]bool, len(c.streams[stream]))
+		for _, e := range c.streams[stream] {
+			seen[e.place] = true
+		}
+		for _, e := range all {
+			if !seen[e.place] {
+				c.streams[stream] = append(c.streams[stream], e)
+			}
+		}
+	}
+}
+
 // Difference is what a tier has otherwise than the one where all began.
 type Difference struct {
 	Lost, Twice, Strange, Altered, Disordered int

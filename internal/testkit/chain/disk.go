@@ -15,9 +15,14 @@ func (t *Tier) Snapshot() error {
 	if err := os.RemoveAll(t.snapshot()); err != nil {
 		return err
 	}
-	out, err := exec.Command("cp", "-a", t.data(), t.snapshot()).CombinedOutput() // with modes: the token is its owner's alone
+	return copyFolder(t.data(), t.snapshot())
+}
+
+// copyFolder copies a folder with its modes: the token is its owner's alone.
+func copyFolder(from, to string) error {
+	out, err := exec.Command("cp", "-a", from, to).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("snapshot of %s: %w: %s", t.Name, err, out)
+		return fmt.Errorf("copy %s to %s: %w: %s", from, to, err, out)
 	}
 	return nil
 }

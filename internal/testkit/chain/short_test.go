@@ -6,7 +6,8 @@ package chain
 // that harm disks, and how much is sent meanwhile: records a
 // second of each kind.
 const (
-	chainKills = 20
-	diskKills  = 8
-	chainRate  = 1500
+	chainKills   = 20
+	diskKills    = 8
+	cloneRecords = 2000
+	chainRate    = 1500
 )

@@ -6,7 +6,8 @@ package chain
 // that harm disks, and how much is sent meanwhile: records a
 // second of each kind. It comes to a million records.
 const (
-	chainKills = 250
-	diskKills  = 300
-	chainRate  = 6000
+	chainKills   = 250
+	diskKills    = 300
+	cloneRecords = 50000
+	chainRate    = 6000
 )

@@ -90,7 +90,7 @@ func (t *Trial) Run(ctx context.Context) (*Outcome, error) {
 		return o, fmt.Errorf("senders: %w\n%s", err, t.Host.Log())
 	}
 	begun := time.Now()
-	t.rest(ctx, o)
+	t.rest(ctx, o, t.Host, t.Cluster)
 	o.Rest = time.Since(begun)
 	return o, t.judge(ctx, o, keyed, lines)
 }
@@ -145,11 +145,12 @@ type ledger struct {
 	Unexplained uint64
 }
 
-// rest waits until the two lower tiers have nothing more to pass on.
-func (t *Trial) rest(ctx context.Context, o *Outcome) {
+// rest waits until each tier has nothing more to pass on; those that pass on to others come
+// before them.
+func (t *Trial) rest(ctx context.Context, o *Outcome, tiers ...*Tier) {
 	ctx, cancel := context.WithTimeout(ctx, t.Within)
 	defer cancel()
-	for _, each := range []*Tier{t.Host, t.Cluster} {
+	for _, each := range tiers {
 		for {
 			var l ledger
 			err := each.Ask("/api/v1/audit", &l)
