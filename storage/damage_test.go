@@ -323,9 +323,9 @@ func TestTruncationUnderARunningStoreIsSurvived(t *testing.T) {
 		_ = s.Close()
 		s = openStore(t, Options{Dir: dir, SegmentSize: 256 << 10})
 		served, missing := checkServed(t, s, want), missingOf(s, "a")
-		_, epoch := s.Identity()
-		if served+missing > 6000 || (served+missing < 6000 && epoch == 1) {
-			t.Errorf("round %d, cut to %d: %d served, %d stated as lost of 6000, epoch %d", round, to, served, missing, epoch)
+		_, fork := s.Identity()
+		if served+missing > 6000 || (served+missing < 6000 && fork == 1) {
+			t.Errorf("round %d, cut to %d: %d served, %d stated as lost of 6000, fork %d", round, to, served, missing, fork)
 		}
 		_, numbers = numbersFrom(t, s, "b", 1)
 		wantRun(t, numbers, 0, 10)
@@ -428,14 +428,14 @@ func TestCloseOnARefusingDiskSaysSo(t *testing.T) {
 	}
 }
 
-func TestALostStateBeginsANewEpoch(t *testing.T) {
+func TestALostStateIsAFork(t *testing.T) {
 	dir, n := damageStore(t)
 	if err := os.WriteFile(filepath.Join(dir, "store", "state.db"), []byte(strings.Repeat("not bbolt ", 4000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s := openStore(t, Options{Dir: dir})
-	if _, epoch := s.Identity(); epoch != 2 {
-		t.Fatalf("epoch %d, want 2", epoch)
+	if _, fork := s.Identity(); fork != 2 {
+		t.Fatalf("fork %d, want 2", fork)
 	}
 	_, numbers := numbersFrom(t, s, "a", 1)
 	wantRun(t, numbers, 0, n)
@@ -447,14 +447,14 @@ func TestALostStateBeginsANewEpoch(t *testing.T) {
 func TestALostIdentityComesBackFromTheState(t *testing.T) {
 	dir, _ := damageStore(t)
 	s := openStore(t, Options{Dir: dir})
-	agent, epoch := s.Identity()
+	agent, fork := s.Identity()
 	_ = s.Close()
 	if err := os.WriteFile(filepath.Join(dir, "identity"), []byte("format 1\nagent zz"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	s = openStore(t, Options{Dir: dir})
-	if a, e := s.Identity(); a != agent || e != epoch {
-		t.Fatalf("identity %x/%d, want %x/%d", a, e, agent, epoch)
+	if a, e := s.Identity(); a != agent || e != fork {
+		t.Fatalf("identity %x/%d, want %x/%d", a, e, agent, fork)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"testing/synctest"
 
 	"go.etcd.io/bbolt"
 
@@ -197,6 +198,49 @@ func TestNewEpochDividesWhatIsAppended(t *testing.T) {
 			t.Errorf("nothing was written under %d", d.epoch)
 		}
 	}
+}
+
+// TestNewEpochWaitsForTheBlockThatIsBeingWritten, or that would follow under the old epoch.
+func TestNewEpochWaitsForTheBlockThatIsBeingWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := openStore(t, Options{Dir: t.TempDir()})
+		old := s.Epoch()
+		put(t, s, "a", numbered(0, 5, 10))
+		writing, writes := make(chan struct{}, 1), make(chan struct{})
+		s.intake.mu.Lock() // the committer is idle
+		s.commitTx = func(tx *bbolt.Tx) error {
+			select {
+			case writing <- struct{}{}:
+			case <-writes:
+			}
+			<-writes
+			return tx.Commit()
+		}
+		s.intake.mu.Unlock()
+		r, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"a", numbered(5, 5, 10)}}, Hurry: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-writing
+		begun := make(chan uint32, 1)
+		go func() { begun <- s.NewEpoch() }()
+		synctest.Wait()
+		select {
+		case <-begun:
+			t.Fatal("a block of the old epoch is still to come")
+		default:
+		}
+		close(writes)
+		if err := r.Wait(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		epoch := <-begun
+		put(t, s, "a", numbered(10, 5, 10))
+		wantParts(t, s, "a", []Part{{old, 1, 11}, {epoch, 11, 16}})
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
 }
 
 // TestNewEpochDoesNotWaitForAFullDisk: what a disk has refused is written under the epoch of the
