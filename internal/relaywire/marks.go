@@ -1,0 +1,93 @@
+package relaywire
+
+import (
+	"encoding/binary"
+	"errors"
+	"strings"
+)
+
+// Mark is what is known of a line, as it is kept on disk under a key. It is absolute; a nil
+// Value removes the key.
+type Mark struct {
+	Key   string
+	Value []byte
+}
+
+// MarkPrefix begins the key of each Mark.
+const MarkPrefix = "line\x00"
+
+// Marks returns what the frame changes: to be committed with its records.
+func (v *Verdict) Marks() []Mark {
+	marks := make([]Mark, 0, len(v.changes))
+	for i := range v.changes {
+		c := &v.changes[i]
+		m := Mark{Key: c.key()}
+		if !c.gone {
+			m.Value = c.line.append(nil)
+		}
+		marks = append(marks, m)
+	}
+	return marks
+}
+
+// key is the prefix, the agent, the epoch (big-endian), the stream's length as uvarint, the stream, and
+// as what it arrived, if that is another.
+func (c *change) key() string {
+	b := append([]byte(MarkPrefix), c.agent[:]...)
+	b = binary.BigEndian.AppendUint32(b, c.at.epoch)
+	b = appendUint(b, uint64(len(c.at.stream)))
+	return string(append(append(b, c.at.stream...), c.at.as...))
+}
+
+const markVersion = 1
+
+func (l *line) append(b []byte) []byte {
+	b = appendUint(append(b, markVersion), l.used)
+	return appendPrints(appendRanges(b, l.ranges), l.last)
+}
+
+var errMark = errors.New("malformed mark of what a relay knows")
+
+// Load reads a mark back. Keys of others are left alone.
+func (k *Known) Load(key string, value []byte) error {
+	rest, ours := strings.CutPrefix(key, MarkPrefix)
+	if !ours {
+		return nil
+	}
+	b := []byte(rest)
+	if len(b) < 20 {
+		return errMark
+	}
+	id, at := Agent(b[:16]), arrival{epoch: binary.BigEndian.Uint32(b[16:])}
+	n, size := uvarint(b[20:])
+	if size <= 0 || n > uint64(len(b)-20-size) {
+		return errMark
+	}
+	names := b[20+size:]
+	at.stream, at.as = string(names[:n]), string(names[n:])
+	if at.as == at.stream {
+		if at.as != "" {
+			return errMark
+		}
+	}
+	p := &parser{left: value}
+	if p.byte() != markVersion {
+		return errMark
+	}
+	l := line{used: p.uint(), ranges: p.ranges(), last: p.prints()}
+	if p.err != nil || len(p.left) > 0 || len(l.ranges) == 0 || len(l.ranges) > mostRanges {
+		return errMark
+	}
+	a := k.agent(id)
+	a.lines[at] = l
+	a.used = max(a.used, l.used)
+	return nil
+}
+
+// Drop forgets an agent, with its sessions: after a transaction whose outcome is unknown, for
+// its marks to be loaded again.
+func (k *Known) Drop(id Agent) {
+	a := k.agent(id)
+	clear(a.lines)
+	clear(a.current)
+}
