@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Three tiers of one kind in a row, each killed at random, and what the last one has
-# compared with what the first had answered: runnel's relay, and rsyslog over RELP. It needs rsyslog
-# with RELP as internal/testkit/install leaves it; python3 prints. It talks to loopback only.
+# compared with what the first had answered: runnel's relay, rsyslog over RELP, and Fluent Bit over its forward
+# protocol. It needs rsyslog with RELP as internal/testkit/install leaves it, and fluent-bit in PATH; what is
+# not there is left out with a word; python3 prints. It talks to loopback only.
 #
 #	internal/testkit/peers/chain/chain.sh [NAME…]
 #
@@ -26,7 +27,7 @@ tier() {
 trial() {
   local name=$1
   shift
-  "$work/oracle" kill --json --to relp://127.0.0.1:17201 --kills "$kills" --rate "$rate" --seed "$seed" --senders "$senders" --within "${WITHIN:-90s}" \
+  "$work/oracle" kill --json --kills "$kills" --rate "$rate" --seed "$seed" --senders "$senders" --within "${WITHIN:-5m}" \
     --log "$work/run/log" "$@" >"$work/verdict" 2>"$work/said" || [ -s "$work/verdict" ] || { echo "$name: $(tail -3 "$work/said" "$work/run/log" | tr '\n' ' ')"; return; }
   python3 - "$name" "$work/verdict" <<'P'
 import json, sys
@@ -40,18 +41,26 @@ rsyslog() { # its queues' files not synced, or synced with every message
   local checkpoint=1000 sync=off
   [ "$1" = disk ] || checkpoint=1 sync=on
   for n in 1 2 3; do tier $n $checkpoint $sync rsyslog.conf; done
-  trial "rsyslog over RELP, queues $1" --listen relp://127.0.0.1:17204 --behind "relp://127.0.0.1:17202 rsyslogd -n -f $work/run/2/conf -i $work/run/2/pid" \
+  trial "rsyslog over RELP, queues $1" --to relp://127.0.0.1:17201 --listen relp://127.0.0.1:17204 --behind "relp://127.0.0.1:17202 rsyslogd -n -f $work/run/2/conf -i $work/run/2/pid" \
     --behind "relp://127.0.0.1:17203 rsyslogd -n -f $work/run/3/conf -i $work/run/3/pid" -- rsyslogd -n -f "$work/run/1/conf" -i "$work/run/1/pid"
+}
+fluentbit() {
+  command -v fluent-bit >/dev/null || { echo "fluent-bit is not here" >&2; return; }
+  tier 1 0 off fluent-bit-first.conf
+  tier 2 0 off fluent-bit-middle.conf
+  tier 3 0 off fluent-bit-last.conf
+  trial "Fluent Bit over forward" --to http://127.0.0.1:17201/ --media json --listen http://127.0.0.1:17204 --behind "tcp://127.0.0.1:17202 fluent-bit -c $work/run/2/conf" \
+    --behind "tcp://127.0.0.1:17203 fluent-bit -c $work/run/3/conf" -- fluent-bit -c "$work/run/1/conf"
 }
 runnel() {
   tier 1 0 off host.yaml
   tier 2 0 off cluster.yaml
   tier 3 0 off central.yaml
-  trial "runnel over its relay" --settle "${SETTLE:-20s}" --collect "'$work/runnel' store export '$work/run/3/data' --stream app" --behind "tcp://127.0.0.1:17202 '$work/runnel' run -c '$work/run/2/conf'" \
+  trial "runnel over its relay" --to relp://127.0.0.1:17201 --settle "${SETTLE:-20s}" --collect "'$work/runnel' store export '$work/run/3/data' --stream app" --behind "tcp://127.0.0.1:17202 '$work/runnel' run -c '$work/run/2/conf'" \
     --behind "tcp://127.0.0.1:17203 '$work/runnel' run -c '$work/run/3/conf'" -- "$work/runnel" run -c "$work/run/1/conf"
 }
 
-[ $# -gt 0 ] || set -- runnel-relay rsyslog-disk rsyslog-synced
+[ $# -gt 0 ] || set -- runnel-relay rsyslog-disk rsyslog-synced fluentbit-forward
 echo "| | kills | acknowledged | lost | repeated + duplicated | out of order | altered | all acknowledged in the end | all arrived | restart, median / longest |"
 echo "|---|---|---|---|---|---|---|---|---|---|"
 for name in "$@"; do
