@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/runnel-log/runnel/internal/pki"
@@ -17,21 +19,35 @@ type Options struct {
 	Dir    string // a folder of the chain's own, with a short name
 	Seed   uint64 // of the proxies
 	TLS    bool   // the tiers speak TLS; else plain TCP, and the proxies know their frames
+	Two    bool   // two clusters, and the host goes to the other when one fails
 	Said   func(format string, args ...any)
 }
 
-// Chain is a host, a cluster and a central tier, with a proxy between each two.
+// Chain is a host, a cluster or two and a central tier, with a proxy on each way.
 type Chain struct {
-	Host, Cluster, Central *Tier
-	Lower, Upper           *Proxy // below the cluster, below the central tier
-	Keyed, Lines           string // where the host takes HTTP with keys into the stream keyed, and RELP into lines
+	Host, Central *Tier
+	Clusters      []*Tier
+	Proxies       []*Proxy // below the central tier for each cluster, then below each cluster
+	Keyed, Lines  string   // where the host takes HTTP with keys into the stream keyed, and RELP into lines
 
 	options  Options
 	hostText string // its configuration
 }
 
-// Tiers are all three, from below.
-func (c *Chain) Tiers() []*Tier { return []*Tier{c.Host, c.Cluster, c.Central} }
+// Tiers are all of them, from below.
+func (c *Chain) Tiers() []*Tier {
+	return slices.Concat([]*Tier{c.Host}, c.Clusters, []*Tier{c.Central})
+}
+
+// Passing are those that have somebody above them, from below.
+func (c *Chain) Passing() []*Tier { return c.Tiers()[:1+len(c.Clusters)] }
+
+// Calm has the proxies do no harm any more.
+func (c *Chain) Calm() {
+	for _, p := range c.Proxies {
+		p.Calm()
+	}
+}
 
 const (
 	hostConfig = `
@@ -58,39 +74,68 @@ streams: {"*": {max_age: 0s, max_size: 0, on_full: push_back}}
 // New makes a chain; nothing runs yet but the proxies.
 func New(o Options) (*Chain, error) {
 	c := &Chain{options: o, Keyed: "http+unix://" + o.Dir + "/host/http", Lines: "relp+unix://" + o.Dir + "/host/relp"}
-	scheme, serve, speak := "tcp://", map[string]string{}, map[string]string{}
+	b := builder{Chain: c, scheme: "tcp://", serve: map[string]string{}, speak: map[string]string{}}
 	if o.TLS {
-		scheme = "tls://"
-		if err := certify(o.Dir, serve, speak); err != nil {
-			return nil, err
-		}
+		b.scheme = "tls://"
+		b.note(certify(o.Dir, b.serve, b.speak))
 	}
-	var ports [2]string
-	for i := range ports {
-		address, err := freeAddress()
-		if err != nil {
-			return nil, err
-		}
-		ports[i] = address
+	names := []string{"cluster"}
+	if o.Two {
+		names = append(names, "other")
 	}
-	var err [5]error
-	c.Lower, err[0] = NewProxy(ports[0], o.Seed, !o.TLS, o.Said)
-	c.Upper, err[1] = NewProxy(ports[1], ^o.Seed, !o.TLS, o.Said)
-	if err := errors.Join(err[:]...); err != nil {
-		return nil, err
+	var central string
+	c.Central, central = b.upper("central", "")
+	var ways []string
+	for _, name := range names {
+		tier, at := b.upper(name, b.forwarder(name, b.proxy(central)))
+		c.Clusters = append(c.Clusters, tier)
+		ways = append(ways, at)
 	}
-	input := func(name, at string) string { return fmt.Sprintf(inputConfig, scheme+at, serve[name]) }
-	forwarder := func(name string, to *Proxy) string {
-		return fmt.Sprintf(forwarderConfig, scheme+to.Address(), speak[name])
+	for i, at := range ways {
+		ways[i] = b.proxy(at)
 	}
-	tier := func(name, config string) (*Tier, error) {
-		return NewTier(o.Runnel, filepath.Join(o.Dir, name), name, config+streamsConfig)
+	c.hostText = hostConfig + b.forwarder("host", ways...) + streamsConfig
+	c.Host = b.tier("host", c.hostText)
+	return c, b.err
+}
+
+// builder puts a chain together. After the first error it does nothing of use.
+type builder struct {
+	*Chain
+	scheme       string
+	serve, speak map[string]string // the tls keys of inputs and forwarders, by tier
+	err          error
+}
+
+func (b *builder) note(err error) { b.err = errors.Join(b.err, err) }
+
+// upper makes a tier that takes what others bring, and says where.
+func (b *builder) upper(name, forwarder string) (t *Tier, at string) {
+	at, err := freeAddress()
+	b.note(err)
+	return b.tier(name, fmt.Sprintf(inputConfig, b.scheme+at, b.serve[name])+forwarder+streamsConfig), at
+}
+
+func (b *builder) tier(name, config string) *Tier {
+	t, err := NewTier(b.options.Runnel, filepath.Join(b.options.Dir, name), name, config)
+	b.note(err)
+	return t
+}
+
+// proxy makes a proxy for what goes to an address, and returns its own.
+func (b *builder) proxy(to string) string {
+	p, err := NewProxy(to, b.options.Seed+uint64(len(b.Proxies)), !b.options.TLS, b.options.Said)
+	if err != nil {
+		b.note(err)
+		return ""
 	}
-	c.hostText = hostConfig + forwarder("host", c.Lower) + streamsConfig
-	c.Host, err[2] = NewTier(o.Runnel, filepath.Join(o.Dir, "host"), "host", c.hostText)
-	c.Cluster, err[3] = tier("cluster", input("cluster", ports[0])+forwarder("cluster", c.Upper))
-	c.Central, err[4] = tier("central", input("central", ports[1]))
-	return c, errors.Join(err[:]...)
+	b.Proxies = append(b.Proxies, p)
+	return p.Address()
+}
+
+// forwarder is the section of one that passes on to any of several addresses.
+func (b *builder) forwarder(name string, to ...string) string {
+	return fmt.Sprintf(forwarderConfig, b.scheme+strings.Join(to, "', '"+b.scheme), b.speak[name])
 }
 
 // Clone copies the host, which must not run, disk and all. The copy has sockets of the
@@ -110,8 +155,8 @@ func certify(dir string, serve, speak map[string]string) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range []string{"host", "cluster", "central"} {
-		i, err := a.Issue(pki.Request{Host: name, Names: []string{"127.0.0.1"}, Relay: name == "cluster", Valid: time.Hour * 23})
+	for _, name := range []string{"host", "cluster", "other", "central"} {
+		i, err := a.Issue(pki.Request{Host: name, Names: []string{"127.0.0.1"}, Relay: name == "cluster" || name == "other", Valid: time.Hour * 23})
 		if err != nil {
 			return err
 		}
@@ -140,5 +185,9 @@ func (c *Chain) Close() error {
 			t.Kill()
 		}
 	}
-	return errors.Join(c.Lower.Close(), c.Upper.Close())
+	var err error
+	for _, p := range c.Proxies {
+		err = errors.Join(err, p.Close())
+	}
+	return err
 }

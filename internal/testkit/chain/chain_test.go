@@ -82,8 +82,8 @@ func run(t *testing.T, o Options, change func(*Trial)) {
 		Rate: chainRate, Senders: 2, Within: 90 * time.Second}
 	change(&trial)
 	result, err := trial.Run(t.Context())
-	t.Logf("seed %d: %d records, %d acknowledged; killed %v, frozen %d, disks %v; at rest after %v\nbelow the cluster: %s",
-		o.Seed, result.Records, result.Acknowledged, result.Kills, result.Frozen, result.Disks, result.Rest.Round(time.Millisecond), strings.Join(result.Harm, "\nabove it: "))
+	t.Logf("seed %d: %d records, %d acknowledged; killed %v, frozen %d, disks %v; at rest after %v\nproxies, from above: %s",
+		o.Seed, result.Records, result.Acknowledged, result.Kills, result.Frozen, result.Disks, result.Rest.Round(time.Millisecond), strings.Join(result.Harm, "; "))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,8 @@ func TestChainTakesEachRecordOnce(t *testing.T) {
 // or lost, between kills. What the host has is at the last tier in the end, once and in order.
 func TestChainOutlivesItsDisks(t *testing.T) {
 	run(t, Options{}, func(by *Trial) {
-		by.Restored, by.Wiped = []*Tier{by.Cluster, by.Central}, []*Tier{by.Cluster, by.Central}
+		upper := []*Tier{by.Clusters[0], by.Central}
+		by.Restored, by.Wiped = upper, upper
 		by.Kills = diskKills
 	})
 }
@@ -117,7 +118,13 @@ func TestChainOutlivesItsDisks(t *testing.T) {
 // has then, and what it takes from then on, is at the last tier once.
 func TestARestoredHostRepeatsNothing(t *testing.T) {
 	run(t, Options{}, func(by *Trial) {
-		by.Restored = []*Tier{by.Host, by.Cluster}
+		by.Restored = []*Tier{by.Host, by.Clusters[0]}
 		by.Kills = diskKills
 	})
+}
+
+// TestTwoWaysAreOne: the host has two clusters to turn to, and does so whenever one is
+// killed or the way to it fails. Where the ways meet each record is there once.
+func TestTwoWaysAreOne(t *testing.T) {
+	run(t, Options{Two: true}, func(by *Trial) { by.Kills = diskKills })
 }

@@ -50,10 +50,9 @@ func TestClonesSpeakForThemselves(t *testing.T) {
 	}
 	must(<-done)
 	must(<-done)
-	c.Lower.Calm()
-	c.Upper.Calm()
+	c.Calm()
 	o := &Outcome{}
-	trial.rest(t.Context(), o, c.Host, clone, c.Cluster)
+	trial.rest(t.Context(), o, append([]*Tier{clone}, c.Passing()...)...)
 	for _, each := range append(c.Tiers(), clone) {
 		var l ledger
 		must(each.Ask("/api/v1/audit", &l))
@@ -65,7 +64,7 @@ func TestClonesSpeakForThemselves(t *testing.T) {
 	other, err := Read(t.Context(), clone)
 	must(err)
 	want.Join(other)
-	for _, each := range []*Tier{c.Cluster, c.Central} {
+	for _, each := range append(c.Clusters, c.Central) {
 		got, err := Read(t.Context(), each)
 		must(err)
 		d := got.Compare(want)

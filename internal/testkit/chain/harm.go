@@ -27,7 +27,7 @@ func (h *harm) once(ctx context.Context) (killed int, err error) {
 	victims := []*Tier{tiers[first]}
 	chance := h.random.IntN(10)
 	if chance == 0 {
-		victims = append(victims, tiers[(first+1+h.random.IntN(2))%len(tiers)])
+		victims = append(victims, tiers[(first+1+h.random.IntN(len(tiers)-1))%len(tiers)])
 	}
 	for _, v := range victims {
 		if runs, err := v.Runs(); !runs {

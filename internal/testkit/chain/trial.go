@@ -77,8 +77,7 @@ func (t *Trial) Run(ctx context.Context) (*Outcome, error) {
 		return o, err
 	}
 	err = t.harm(ctx, o)
-	t.Lower.Calm()
-	t.Upper.Calm()
+	t.Calm()
 	close(enough)
 	if err == nil {
 		err = t.ready(ctx)
@@ -90,7 +89,7 @@ func (t *Trial) Run(ctx context.Context) (*Outcome, error) {
 		return o, fmt.Errorf("senders: %w\n%s", err, t.Host.Log())
 	}
 	begun := time.Now()
-	t.rest(ctx, o, t.Host, t.Cluster)
+	t.rest(ctx, o, t.Passing()...)
 	o.Rest = time.Since(begun)
 	return o, t.judge(ctx, o, keyed, lines)
 }
@@ -205,7 +204,7 @@ func (t *Trial) judge(ctx context.Context, o *Outcome, keyed, lines *flow) error
 			o.wrong("%d lines like %s", len(said), said[0])
 		}
 	}
-	for _, p := range []*Proxy{t.Lower, t.Upper} {
+	for _, p := range t.Proxies {
 		text, err := p.Done()
 		o.Harm = append(o.Harm, text)
 		if err != nil {
@@ -217,7 +216,7 @@ func (t *Trial) judge(ctx context.Context, o *Outcome, keyed, lines *flow) error
 		return err
 	}
 	o.Records = host.Len()
-	for _, each := range []*Tier{t.Cluster, t.Central} {
+	for _, each := range append(slices.Clone(t.Clusters), t.Central) {
 		c, err := Read(ctx, each)
 		if err != nil {
 			return err
@@ -225,6 +224,12 @@ func (t *Trial) judge(ctx context.Context, o *Outcome, keyed, lines *flow) error
 		d := c.Compare(host)
 		if t.forgetful() {
 			o.Above, d.Strange = d.Strange, 0
+		}
+		if len(t.Clusters) > 1 { // order is kept along one way, and each has what went its way
+			d.Disordered = 0
+			if each != t.Central {
+				d.Lost = 0
+			}
 		}
 		if d.Lost+d.Twice+d.Strange+d.Altered+d.Disordered > 0 {
 			o.wrong("%s: lost %d, twice %d, strange %d, altered %d, disordered %d\n%s", each.Name, d.Lost, d.Twice, d.Strange, d.Altered, d.Disordered, d.Text)
@@ -276,7 +281,10 @@ func (t *Trial) acknowledged(ctx context.Context, o *Outcome, keyed, lines *flow
 	for name, v := range map[string]oracle.Verdict{"keyed": o.Keyed, "lines": o.Lines} {
 		bad := v.Lost + v.Duplicated + v.Altered + v.Another + v.Unknown
 		if name == "keyed" { // a client of RELP repeats what had no answer, and the host stores it
-			bad += v.Repeated + v.Disordered
+			bad += v.Repeated
+			if len(t.Clusters) == 1 {
+				bad += v.Disordered
+			}
 		}
 		if t.forgetful() {
 			bad = v.Altered + v.Another + v.Unknown
