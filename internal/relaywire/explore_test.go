@@ -94,7 +94,7 @@ func (s *scenario) steps(w *world, f *flaws) (all []step) {
 func (w *world) owes(i int) bool {
 	p := w.places[i]
 	for at := range uint64(len(p.log)) {
-		if !p.ackedByAny(p.part(at + 1)) {
+		if part := p.part(at + 1); !p.ackedByAny(part) && !p.doubt[part.Line].Has(part.Range) {
 			return true
 		}
 	}
