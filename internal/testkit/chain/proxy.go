@@ -166,7 +166,7 @@ func (l *link) close() {
 
 // begins notes that the fault is coming to pass; false if there is to be no harm
 // any more.
-func (l *link) begins() bool {
+func (l *link) begins(unit []byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.calm {
@@ -175,7 +175,7 @@ func (l *link) begins() bool {
 	if !l.harmed {
 		l.harmed = true
 		l.done[l.kind]++
-		l.said("connection %d to %s: %s", l.number, l.to, l.fault)
+		l.said("connection %d to %s: %s: %s", l.number, l.to, l.fault, nameOf(unit))
 	}
 	return true
 }
@@ -239,7 +239,7 @@ func (w *way) suffer(unit []byte, n int) error {
 	if n < 0 || !w.concerned(n) {
 		return w.write(unit)
 	}
-	if !w.begins() {
+	if !w.begins(unit) {
 		return w.rest(unit)
 	}
 	switch w.kind {
