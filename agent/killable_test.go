@@ -129,13 +129,19 @@ func (k *killable) kill() {
 // ask asks its API.
 func (k *killable) ask(t *testing.T, path string) string {
 	t.Helper()
-	token, err := os.ReadFile(filepath.Join(k.dir, "data", "token"))
+	return askIn(t, k.dir, path)
+}
+
+// askIn asks the API of the agent in a folder.
+func askIn(t *testing.T, dir, path string) string {
+	t.Helper()
+	token, err := os.ReadFile(filepath.Join(dir, "data", "token"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(k.dir, "api.sock"))
+			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, "api.sock"))
 		}}}
 	q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost"+path, nil)
 	if err != nil {
