@@ -25,7 +25,9 @@ import (
 	"github.com/runnel-log/runnel/agent/query"
 	"github.com/runnel-log/runnel/internal/headroom"
 	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/relaywire"
 	"github.com/runnel-log/runnel/internal/systemd"
+	"github.com/runnel-log/runnel/internal/tiers"
 	"github.com/runnel-log/runnel/storage"
 	"github.com/runnel-log/runnel/wasm"
 )
@@ -59,6 +61,7 @@ type Agent struct {
 	sockets *listen.Sockets
 	store   *storage.Store
 	runtime *wasm.Runtime
+	tiers   *tiers.Tiers
 	routes  routes
 	watch   *watch // of modules' files; follow under reloading
 	started time.Time
@@ -190,6 +193,8 @@ func (a *Agent) open(c *Config) error {
 		return err
 	}
 	a.store = store
+	id, _ := store.Identity()
+	a.tiers = tiers.New(relaywire.Hop{Agent: id, Name: c.Name})
 	if err := a.putRight(a.hard); err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}

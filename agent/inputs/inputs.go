@@ -14,6 +14,7 @@ import (
 
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/tiers"
 	"github.com/runnel-log/runnel/record"
 )
 
@@ -106,6 +107,7 @@ type Setup struct {
 	Version string   // of this binary
 	Emit    Emit
 	Relay   Relay
+	Tiers   *tiers.Tiers // the agents above and below this one
 	Memory  *Memory
 	Marks   func(f func(key string, value []byte)) // calls f with every mark that is there, in order of keys; value is borrowed
 	Sockets *listen.Sockets                        // shared by all inputs; outlives a reload

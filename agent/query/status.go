@@ -81,6 +81,23 @@ type InputStatus struct {
 	Dropped   uint64           `json:"dropped"` // by the input itself, for want of room
 	Errors    uint64           `json:"errors"`
 	Rate      float64          `json:"rate"`
+	Below     []BelowStatus    `json:"below,omitempty"` // of a relay input: directly below first
+}
+
+// BelowStatus is an agent that sends here, directly or by way of others, as it was
+// when it was last heard of.
+type BelowStatus struct {
+	Name       string    `json:"name"`
+	Agent      string    `json:"agent"` // its id
+	Version    string    `json:"version"`
+	Through    string    `json:"through,omitempty"` // the agent directly below that it reports through; empty: it is directly below itself
+	Between    int       `json:"between"`           // agents between it and this one
+	Connected  bool      `json:"connected"`         // directly, at the moment
+	Seen       time.Time `json:"seen"`
+	LagRecords uint64    `json:"lag_records"` // that it has and no agent above it
+	LagBytes   uint64    `json:"lag_bytes"`
+	LagSeconds float64   `json:"lag_seconds"`
+	Lost       uint64    `json:"lost"` // records that retention or damage took before they were delivered, ever
 }
 
 // ListenerStatus is one address that an input listens on.

@@ -4,6 +4,7 @@ import (
 	"github.com/runnel-log/runnel/agent"
 	"github.com/runnel-log/runnel/agent/inputs"
 	httpin "github.com/runnel-log/runnel/agent/inputs/http"
+	relayin "github.com/runnel-log/runnel/agent/inputs/relay"
 	relpin "github.com/runnel-log/runnel/agent/inputs/relp"
 	syslogin "github.com/runnel-log/runnel/agent/inputs/syslog"
 	"github.com/runnel-log/runnel/forwarders"
@@ -21,6 +22,7 @@ func kinds() agent.Kinds {
 			syslogin.Kind,
 			relpin.Kind,
 			httpin.Kind,
+			relayin.Kind,
 		},
 		Forwarders: []forwarders.Kind{
 			file.Kind,

@@ -53,7 +53,7 @@ func printStatus(w io.Writer, st query.Status, now time.Time) error {
 	if a.Ready != "" {
 		fmt.Fprintf(w, "not ready: %s\n", visible(w, a.Ready))
 	}
-	tables := []table{inputTable(st), pipelineTable(st), moduleTable(st), streamTable(st, now), forwarderTable(st)}
+	tables := []table{inputTable(st), belowTable(st, now), pipelineTable(st), moduleTable(st), streamTable(st, now), forwarderTable(st)}
 	for i := range tables {
 		if err := tables[i].print(w); err != nil {
 			return err
@@ -136,6 +136,21 @@ func inputTable(st query.Status) table {
 			zero(in.Malformed), zero(in.Truncated), zero(lost), zero(in.Errors))
 		for _, url := range urls[1:] {
 			t.add("", "", url, "", "", "", "", "", "", "", "")
+		}
+	}
+	return t
+}
+
+// belowTable is who sends here from agents below.
+func belowTable(st query.Status, now time.Time) table {
+	t := table{title: "AGENTS BELOW", head: []string{"NAME", "VERSION", "INPUT", "THROUGH", "SEEN", "LAG", "BYTES", "BEHIND", "LOST"}}
+	for _, in := range st.Inputs {
+		for _, b := range in.Below {
+			seen := ago(b.Seen, now)
+			if b.Connected {
+				seen = "connected"
+			}
+			t.add(b.Name, b.Version, in.Name, b.Through, seen, zero(b.LagRecords), lagSize(int64(b.LagBytes)), span(b.LagSeconds), zero(b.Lost))
 		}
 	}
 	return t

@@ -18,6 +18,7 @@ import (
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/tiers"
 	"github.com/runnel-log/runnel/internal/tlsconf/tlstest"
 )
 
@@ -26,6 +27,9 @@ const Patience = 20 * time.Second
 
 // Agent is the agent's name in every test.
 const Agent = "agent-1"
+
+// AgentID is its id.
+var AgentID = [16]byte{1, 2, 3}
 
 // Running is an input that runs.
 type Running struct {
@@ -45,6 +49,7 @@ type Setup struct {
 	Metrics *metrics.Set         // nil: a new set
 	Sink    *Sink                // nil: a new one
 	Memory  *inputs.Memory       // nil: a new one
+	Tiers   *tiers.Tiers         // nil: nobody is above or below
 	Log     zerolog.Logger       // zero: nothing is logged
 	Options func(config.Options) // changes what cannot be written in a config, such as the clock
 }
@@ -94,7 +99,7 @@ func Start(t testing.TB, kind inputs.Kind, dir, text string, s Setup) *Running {
 	if s.Memory == nil {
 		s.Memory = new(inputs.Memory)
 	}
-	in, err := kind.New(o, inputs.Setup{Name: "in", Agent: Agent, Emit: s.Sink.Emit, Memory: s.Memory, Marks: s.Sink.Marks,
+	in, err := kind.New(o, inputs.Setup{Name: "in", Agent: Agent, AgentID: AgentID, Version: "test", Emit: s.Sink.Emit, Relay: s.Sink.Relay, Tiers: s.Tiers, Memory: s.Memory, Marks: s.Sink.Marks,
 		Sockets: s.Sockets, Log: s.Log, Metrics: s.Metrics})
 	if err != nil {
 		t.Fatal(err)

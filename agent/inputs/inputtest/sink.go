@@ -100,6 +100,11 @@ func (s *Sink) Emit(_ context.Context, b *record.Batch, marks ...inputs.Mark) (i
 	return receipt{s.hold}, nil
 }
 
+// Relay is inputs.Relay.
+func (s *Sink) Relay(ctx context.Context, _ string, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
+	return s.Emit(ctx, b, marks...)
+}
+
 // Marks is inputs.Setup's: it calls f with every mark, in order of keys.
 func (s *Sink) Marks(f func(key string, value []byte)) {
 	s.mu.Lock()

@@ -1,0 +1,127 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/runnel-log/runnel/agent/inputs"
+	"github.com/runnel-log/runnel/internal/relaywire"
+)
+
+// maxAnswers is how many bytes of answers are put together before they are written.
+const maxAnswers = 16 << 10
+
+// pending is what is due to the sender, in the order of its messages.
+type pending struct {
+	receipt inputs.Receipt // to wait for; nil: nothing
+	number  uint64         // of a frame to acknowledge; 0: raw
+	size    int64          // of its payload
+	raw     []byte         // frames to write as they are
+}
+
+// over is a context that has ended: to ask a receipt without waiting.
+func over() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}
+
+// answers writes what is due. One goroutine uses it.
+type answers struct {
+	x      *session
+	ask    context.Context // has ended
+	buf    []byte
+	number uint64 // of the frame to acknowledge; 0: none
+	size   int64  // of all the payloads that this acknowledges
+	failed bool   // nothing can be answered any more
+}
+
+// runAnswers answers in order, until the reader has closed pending: each frame once its
+// receipt says that it is on disk, and all frames of one commit with one ack. After the
+// first that cannot be answered none is.
+func (x *session) runAnswers() {
+	a := answers{x: x, ask: over()}
+	for p := range x.pending {
+		a.settle(p)
+		if len(x.pending) == 0 || len(a.buf) > maxAnswers {
+			a.write()
+		}
+	}
+	a.write()
+}
+
+// settle waits until p may be answered.
+func (a *answers) settle(p pending) {
+	if a.failed {
+		return
+	}
+	if p.receipt != nil {
+		if err := a.wait(p.receipt); err != nil {
+			a.x.in.counters.errors("outcome_unknown").Inc()
+			if a.failed = true; a.x.ctx.Err() == nil { // or else the session has ended, and the disk is slow
+				a.x.in.events.notStored(a.x.at.url, err)
+				a.x.fail()
+			}
+			return
+		}
+	}
+	if p.number > 0 {
+		a.number, a.size = p.number, a.size+p.size
+		return
+	}
+	a.acknowledge()
+	a.buf = append(a.buf, p.raw...)
+}
+
+// acknowledge puts the ack that is due among what is to be written.
+func (a *answers) acknowledge() {
+	if a.number > 0 {
+		a.buf = relaywire.Append(a.buf, &relaywire.Ack{Number: a.number})
+		a.number = 0
+	}
+}
+
+// wait waits for a receipt. What is due before goes out first, unless the
+// receipt is there already.
+func (a *answers) wait(receipt inputs.Receipt) error {
+	err := receipt.Wait(a.ask)
+	if !errors.Is(err, context.Canceled) {
+		return err
+	}
+	a.write()
+	return receipt.Wait(a.x.ctx)
+}
+
+// write writes what is due.
+func (a *answers) write() {
+	told := a.number > 0 || a.size > 0
+	a.acknowledge()
+	if len(a.buf) == 0 || a.failed {
+		return
+	}
+	a.x.inFlight.Add(-a.size) // before: the sender sends on as soon as it has read this
+	a.size = 0
+	if a.x.write(a.buf) != nil {
+		a.failed = true
+	} else if told {
+		a.x.in.reached.At(inputs.Answered)
+	}
+	a.buf = a.buf[:0]
+	if cap(a.buf) > maxAnswers {
+		a.buf = nil
+	}
+}
+
+// write writes whole frames. After an error nothing can be answered any more.
+func (x *session) write(frames []byte) error {
+	x.writing.Lock()
+	defer x.writing.Unlock()
+	_ = x.conn.SetWriteDeadline(time.Now().Add(x.in.patience.write)) // fails on a closed connection only
+	if _, err := x.out.Write(frames); err != nil {
+		x.in.counters.errors("write").Inc()
+		x.fail()
+		return errGone
+	}
+	return nil
+}

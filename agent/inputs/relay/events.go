@@ -1,0 +1,106 @@
+package relay
+
+import (
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"github.com/runnel-log/runnel/agent/inputs"
+	"github.com/runnel-log/runnel/internal/relaywire"
+)
+
+// events are the lines this input can log. Those that a peer can cause are
+// sampled: the first ten a second.
+type events struct {
+	log     zerolog.Logger
+	sampled zerolog.Logger
+	last    *inputs.LastErrors
+}
+
+func newEvents(log zerolog.Logger) events {
+	return events{log, log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}), new(inputs.LastErrors)}
+}
+
+func (e events) listening(url string) {
+	e.log.Info().Str("url", url).Msg("listening")
+}
+
+func (e events) acceptFailed(url string, err error, wait time.Duration) {
+	e.last.Set(url, "accept: %v", err)
+	e.sampled.Error().Str("url", url).Err(err).Dur("retry_in_ms", wait).
+		Msg("cannot accept connections; senders wait")
+}
+
+func (e events) denied(url, peer string) {
+	e.last.Set(url, "%s: refused, allow does not name it", peer)
+	e.sampled.Warn().Str("url", url).Str("peer", peer).Msg("refused a peer that allow does not name")
+}
+
+func (e events) limitReached(url, peer, which string, limit int) {
+	e.last.Set(url, "%s: refused, %s of %d connections reached", peer, which, limit)
+	e.sampled.Warn().Str("url", url).Str("peer", peer).Str("limit", which).Int("connections", limit).
+		Msg("refused a connection beyond the limit")
+}
+
+func (e events) plainText(url, peer string) {
+	e.last.Set(url, "%s: plain text on a TLS port", peer)
+	e.sampled.Warn().Str("url", url).Str("peer", peer).Msg("closed a connection: plain text on a TLS port")
+}
+
+func (e events) handshakeFailed(url, peer string, err error) {
+	e.last.Set(url, "%s: TLS handshake: %v", peer, err)
+	e.sampled.Warn().Str("url", url).Str("peer", peer).Err(err).Msg("closed a connection: TLS handshake failed")
+}
+
+func (e events) connected(url, peer string, agent relaywire.Hop, build string) {
+	e.log.Info().Str("url", url).Str("peer", peer).Str("agent", agent.Name).Hex("agent_id", agent.Agent[:]).Str("version", build).
+		Msg("an agent below has connected")
+}
+
+func (e events) disconnected(url, peer string, agent relaywire.Hop, why error) {
+	e.log.Info().Str("url", url).Str("peer", peer).Str("agent", agent.Name).AnErr("because", why).Msg("an agent below has gone")
+}
+
+func (e events) refused(url, peer string, agent relaywire.Hop, err error) {
+	e.last.Set(url, "%s %s: %v", agent.Name, peer, err)
+	e.sampled.Error().Str("url", url).Str("peer", peer).Str("agent", agent.Name).Hex("agent_id", agent.Agent[:]).Err(err).
+		Msg("refused an agent; what it sends is not taken until that is put right")
+}
+
+func (e events) protocolBroken(url, peer string, err error) {
+	e.last.Set(url, "%s: %v", peer, err)
+	e.sampled.Warn().Str("url", url).Str("peer", peer).Err(err).Msg("closed a connection: its peer breaks the relay's rules")
+}
+
+func (e events) tooSlow(url, peer string, err error) {
+	e.last.Set(url, "%s: %v", peer, err)
+	e.sampled.Warn().Str("url", url).Str("peer", peer).Err(err).Msg("closed a connection: its peer is too slow")
+}
+
+func (e events) notTaken(url string, err error) {
+	e.last.Set(url, "not stored: %v", err)
+	e.sampled.Error().Str("url", url).Err(err).Msg("nothing is taken; the agent below keeps its records, and sends again")
+}
+
+func (e events) notStored(url string, err error) {
+	e.last.Set(url, "not stored: %v", err)
+	e.sampled.Error().Str("url", url).Err(err).
+		Msg("whether records reached the disk is unknown; they are not acknowledged, and asked for again")
+}
+
+func (e events) gone(agent relaywire.Hop, stream string, records uint64, reason string) {
+	e.sampled.Error().Str("agent", agent.Name).Str("stream", stream).Uint64("records", records).Str("by", reason).
+		Msg("an agent below has no more what it should have sent")
+}
+
+func (e events) unread(key string, err error) {
+	e.log.Error().Str("key", key).Err(err).Msg("a piece of what is known of agents below cannot be read; it goes on without, and records may come twice")
+}
+
+func (e events) certificate(err error) {
+	if err != nil {
+		e.log.Error().Err(err).Msg("certificate not replaced")
+		return
+	}
+	e.log.Info().Msg("certificate replaced")
+}

@@ -1,0 +1,143 @@
+package relay
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/runnel-log/runnel/agent/inputs"
+	"github.com/runnel-log/runnel/internal/relaywire"
+)
+
+// ownerKey is what the keys of marks begin with that say which identity speaks for an
+// agent; the agent's id follows, and the value is the identity's name. The other marks are
+// relaywire's.
+const ownerKey = "who\x00"
+
+// known is what this agent has of others. All relay inputs share it, and what a reload
+// puts in their place.
+//
+// A frame is judged, handed to the pipeline and taken while all agents are locked whose
+// records it has (relaywire.Known.Lock), so that nothing is stored twice that comes along two ways at
+// once. mu is taken after that, for moments.
+type known struct {
+	*relaywire.Known
+
+	mu sync.Mutex
+	// guarded by mu:
+	owners   map[relaywire.Agent]owner
+	sessions map[relaywire.Writer]*session
+	last     map[relaywire.Agent]inputs.Receipt // of what was handed to the pipeline last of an agent's
+}
+
+// owner is who speaks for an agent.
+type owner struct {
+	name string
+	kept bool // it is on disk, or on its way there
+}
+
+func newKnown(marks func(f func(key string, value []byte)), e events) *known {
+	k := &known{Known: relaywire.NewKnown(), owners: make(map[relaywire.Agent]owner), sessions: make(map[relaywire.Writer]*session),
+		last: make(map[relaywire.Agent]inputs.Receipt)}
+	marks(func(key string, value []byte) {
+		if id, ok := strings.CutPrefix(key, ownerKey); ok && len(id) == len(relaywire.Agent{}) {
+			k.owners[relaywire.Agent([]byte(id))] = owner{string(value), true}
+			return
+		}
+		if err := k.Load(key, value); err != nil {
+			e.unread(key, err)
+		}
+	})
+	return k
+}
+
+// speaks reports whether an identity may speak for an agent: the first that does is the
+// only one that ever may.
+func (k *known) speaks(name string, agent relaywire.Agent) error {
+	if name == "" {
+		return fmt.Errorf("%w: it names nobody; make it with `runnel pki issue`, or give it a DNS name", errIdentity)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	o, ok := k.owners[agent]
+	if !ok {
+		k.owners[agent] = owner{name: name}
+	} else if o.name != name {
+		return fmt.Errorf("%w: it is %q, and the agent is %q's; give it that certificate, or a data directory of its own", errIdentity, name, o.name)
+	}
+	return nil
+}
+
+// begin begins a session, which fences the one before in the name of the same run.
+func (k *known) begin(x *session) {
+	defer k.Lock(x.writer.Agent)()
+	k.Begin(x.writer, x.number)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if before := k.sessions[x.writer]; before != nil {
+		before.fence()
+	}
+	k.sessions[x.writer] = x
+}
+
+// end forgets a session that has ended, and who spoke and said nothing.
+func (k *known) end(x *session) {
+	defer k.Lock(x.writer.Agent)()
+	k.End(x.writer, x.number)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.sessions[x.writer] == x {
+		delete(k.sessions, x.writer)
+	}
+	for w := range k.sessions {
+		if w.Agent == x.writer.Agent {
+			return
+		}
+	}
+	if o, ok := k.owners[x.writer.Agent]; ok && !o.kept {
+		delete(k.owners, x.writer.Agent)
+	}
+}
+
+// ask returns what is missing of a line, and the receipt after which what it says is on disk
+// too; nil: it is.
+func (k *known) ask(x *session, a *relaywire.Ask) (*relaywire.Tell, inputs.Receipt, error) {
+	defer k.Lock(x.writer.Agent)()
+	tell, err := k.Ask(x.writer, x.number, a)
+	return tell, k.receipt(x.writer.Agent), err
+}
+
+// receipt returns that of what was handed to the pipeline last of an agent's records.
+func (k *known) receipt(agent relaywire.Agent) inputs.Receipt {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.last[agent]
+}
+
+// marks are what is to be on disk with a frame: what will be known then.
+func (k *known) marks(x *session, v *relaywire.Verdict) []inputs.Mark {
+	var marks []inputs.Mark
+	for _, m := range v.Marks() {
+		marks = append(marks, inputs.Mark{Key: m.Key, Value: m.Value})
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if o, ok := k.owners[x.writer.Agent]; ok && !o.kept {
+		marks = append(marks, inputs.Mark{Key: ownerKey + string(x.writer.Agent[:]), Value: []byte(o.name)})
+	}
+	return marks
+}
+
+// taken adds a frame to what is known, once the pipeline has it.
+func (k *known) taken(x *session, v *relaywire.Verdict, agents []relaywire.Agent, receipt inputs.Receipt) {
+	k.Take(v)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if o, ok := k.owners[x.writer.Agent]; ok {
+		o.kept = true
+		k.owners[x.writer.Agent] = o
+	}
+	for _, agent := range agents {
+		k.last[agent] = receipt
+	}
+}

@@ -1,0 +1,399 @@
+package relay
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/relaywire"
+)
+
+const (
+	// handshakeTime bounds a TLS handshake.
+	handshakeTime = 10 * time.Second
+	// slowest is how many bytes a second of a frame must come once it is overdue.
+	slowest = 1 << 10
+	// fullPause is what an agent is asked to wait when nothing is taken.
+	fullPause = time.Second
+)
+
+// Why a session ends, beside errors of the connection and those of relaywire.
+var (
+	errStopped  = errors.New("input is stopping")
+	errBye      = errors.New("agent closed the session")
+	errRefused  = errors.New("nothing is taken")
+	errGone     = errors.New("answers cannot be written")
+	errProtocol = errors.New("against the protocol")
+	errVersion  = errors.New("no version of the protocol in common")
+	errIdentity = errors.New("certificate does not speak for this agent")
+	errOrigin   = errors.New("certificate does not speak for the agent that a record is from")
+	errLoop     = errors.New("agents send to each other in a circle")
+	errSlow     = errors.New("too slow")
+)
+
+// session is one connection. One goroutine reads it and another answers.
+type session struct {
+	in     *Input
+	ctx    context.Context // of waiting for receipts
+	cancel context.CancelFunc
+	at     *stream
+	conn   net.Conn // the socket
+	out    net.Conn // the socket, or TLS over it
+	who    *listen.Peer
+	id     identity
+	reader *relaywire.Reader
+
+	writer relaywire.Writer // once it has said hello, as all of these
+	hop    relaywire.Hop
+	number relaywire.Session
+	frames uint64 // data frames taken
+	begun  bool   // the hello is welcome
+	bye    func() // of the tiers
+
+	arriving arriving
+
+	pending  chan pending // the reader closes it
+	inFlight atomic.Int64 // bytes of payload that are not acknowledged
+	gone     chan struct{}
+	goneOnce sync.Once
+
+	writing sync.Mutex // one frame, or a row of them, at a time
+
+	fenced atomic.Bool // a newer connection has taken over
+
+	stopping chan struct{} // closed when the input stops
+	stopOnce sync.Once
+}
+
+func (in *Input) newSession(ctx context.Context, s *stream, c net.Conn, who *listen.Peer) *session {
+	x := &session{in: in, at: s, conn: c, out: c, who: who, bye: func() {},
+		// Room for many small frames while one commit is on its way; then reading waits.
+		pending: make(chan pending, 256), gone: make(chan struct{}), stopping: make(chan struct{})}
+	x.ctx, x.cancel = context.WithCancel(ctx)
+	return x
+}
+
+// serve speaks with one agent until the session ends, and closes it.
+func (x *session) serve() {
+	defer x.conn.Close()
+	defer x.cancel()
+	if x.at.tls && !x.handshake() {
+		return
+	}
+	x.arriving = arriving{x: x, began: time.Now(), first: true}
+	x.reader = relaywire.NewReader(bufio.NewReaderSize(&x.arriving, 4<<10))
+	x.reader.Budget = x.room
+	var answering sync.WaitGroup
+	answering.Go(x.runAnswers)
+	why := x.read()
+	x.reader.Close()
+	give := time.AfterFunc(stopTime, x.cancel) // of what the disk does not have by then
+	close(x.pending)
+	answering.Wait()
+	give.Stop()
+	if x.begun {
+		x.in.known.end(x)
+		x.bye()
+	}
+	x.tell(why)
+	x.leave(why)
+}
+
+// handshake makes the connection one of TLS, and finds out who is there.
+func (x *session) handshake() bool {
+	_ = x.conn.SetDeadline(time.Now().Add(handshakeTime)) // fails on a closed connection only
+	if closed(x.stopping) {
+		return false
+	}
+	t := tls.Server(x.conn, x.in.tls)
+	err := t.HandshakeContext(x.ctx)
+	var header tls.RecordHeaderError
+	switch {
+	case err == nil:
+		_ = x.conn.SetDeadline(time.Time{})
+		x.out = t
+		x.id = identityOf(t.ConnectionState().PeerCertificates[0], x.in.options.Relays)
+		return true
+	case closed(x.stopping):
+	case errors.As(err, &header) && header.Conn != nil:
+		x.in.counters.errors("plain_text").Inc()
+		x.in.events.plainText(x.at.url, string(x.who.Text))
+	default:
+		x.in.counters.errors("handshake").Inc()
+		x.in.events.handshakeFailed(x.at.url, string(x.who.Text), err)
+	}
+	return false
+}
+
+// read takes frames until the session ends, and returns why.
+func (x *session) read() error {
+	for {
+		x.arriving.next()
+		m, err := x.reader.Next()
+		switch {
+		case x.fenced.Load():
+			return relaywire.ErrFenced
+		case closed(x.stopping):
+			return errStopped
+		case closed(x.gone):
+			return errGone
+		case err != nil:
+			return x.broken(err)
+		}
+		if err := x.take(m); err != nil {
+			return err
+		}
+	}
+}
+
+// broken says what an error of reading means.
+func (x *session) broken(err error) error {
+	var timeout net.Error
+	switch {
+	case errors.As(err, &timeout) && timeout.Timeout(), errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Errorf("%w: nothing came in time", errSlow)
+	case errors.Is(err, relaywire.ErrMalformed):
+		return fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	return err
+}
+
+// take obeys one message.
+func (x *session) take(m relaywire.Message) error {
+	hello, first := m.(*relaywire.Hello)
+	if first == x.begun {
+		return fmt.Errorf("%w: %T where a hello is due, or a second one", errProtocol, m)
+	}
+	switch m := m.(type) {
+	case *relaywire.Hello:
+		return x.hello(hello)
+	case *relaywire.Ask:
+		return x.ask(m)
+	case *relaywire.Data:
+		return x.data(m)
+	case *relaywire.Report:
+		x.in.tiers.Reported(x.in.name, x.hop, m)
+		return x.write(relaywire.Append(nil, &relaywire.Path{Above: x.above()}))
+	case *relaywire.Bye:
+		return errBye
+	}
+	return fmt.Errorf("%w: %T from a sender", errProtocol, m)
+}
+
+// above is who is above the sender: this agent, and those above it.
+func (x *session) above() []relaywire.Hop {
+	above := x.in.tiers.Above()
+	if len(above) == 0 {
+		return []relaywire.Hop{x.in.own}
+	}
+	return above[:min(len(above), relaywire.MaxPath)]
+}
+
+// hello begins the session.
+func (x *session) hello(h *relaywire.Hello) error {
+	x.hop = relaywire.Hop{Agent: h.Agent, Name: h.Name}
+	if h.Versions[0] > relaywire.Version || h.Versions[1] < relaywire.Version {
+		return fmt.Errorf("%w: it speaks %d to %d, and this one %d", errVersion, h.Versions[0], h.Versions[1], relaywire.Version)
+	}
+	if h.Agent == x.in.own.Agent {
+		return fmt.Errorf("%w: it is this agent itself, or a copy of its data directory", errLoop)
+	}
+	above := x.above()
+	if slices.ContainsFunc(above, func(hop relaywire.Hop) bool { return hop.Agent == h.Agent }) {
+		return fmt.Errorf("%w: agent %q is above this one", errLoop, h.Name)
+	}
+	if x.at.tls {
+		if err := x.in.known.speaks(x.id.name, h.Agent); err != nil {
+			return err
+		}
+	}
+	x.writer, x.number, x.begun = h.Writer, relaywire.Session(1+rand.Uint64N(1<<63)), true
+	x.in.known.begin(x)
+	x.bye = x.in.tiers.Connected(x.in.name, x.hop, h.Build)
+	x.in.events.connected(x.at.url, string(x.who.Text), x.hop, h.Build)
+	return x.write(relaywire.Append(nil, &relaywire.Welcome{Version: relaywire.Version, Agent: x.in.own.Agent, Name: x.in.own.Name,
+		Build: x.in.version, Session: x.number, Credit: uint64(x.in.options.Credit), Above: above}))
+}
+
+// ask answers what is missing of a line, once what is known of it is on disk.
+func (x *session) ask(a *relaywire.Ask) error {
+	if !streamName.MatchString(a.Stream) {
+		return fmt.Errorf("%w: %q is no name of a stream", errProtocol, a.Stream)
+	}
+	tell, last, err := x.in.known.ask(x, a)
+	if err != nil {
+		return err
+	}
+	x.pending <- pending{receipt: last, raw: relaywire.Append(nil, tell)}
+	return nil
+}
+
+// arriving is the connection as it is read: every read has its time, and a frame that has
+// begun must come at slowest at least.
+type arriving struct {
+	x     *session
+	began time.Time // when the frame before was done
+	came  int       // bytes since then
+	first bool      // nothing but the hello is due
+}
+
+// next says that a frame has been read, or that the first is due.
+func (a *arriving) next() {
+	if a.came > 0 {
+		a.first, a.came, a.began = false, 0, time.Now()
+	}
+}
+
+func (a *arriving) Read(p []byte) (int, error) {
+	patience, now := &a.x.in.patience, time.Now()
+	until := now.Add(patience.silent)
+	if a.first {
+		until = a.began.Add(patience.hello)
+	}
+	if elapsed := now.Sub(a.began); a.came > 0 && elapsed > patience.silent && float64(a.came) < slowest*elapsed.Seconds() {
+		return 0, fmt.Errorf("%w: %d bytes of a frame in %s", errSlow, a.came, elapsed.Round(time.Second))
+	}
+	a.x.setReadDeadline(until)
+	n, err := a.x.out.Read(p)
+	a.came += n
+	return n, err
+}
+
+// setReadDeadline is SetReadDeadline that does not undo stop's.
+func (x *session) setReadDeadline(t time.Time) {
+	_ = x.conn.SetReadDeadline(t) // fails on a closed connection only, which the read reports
+	if closed(x.stopping) || closed(x.gone) || x.fenced.Load() {
+		_ = x.conn.SetReadDeadline(time.Unix(1, 0))
+	}
+}
+
+// wake has the reader look at what has happened.
+func (x *session) wake() { _ = x.conn.SetReadDeadline(time.Unix(1, 0)) }
+
+// stop ends the session: what is taken is acknowledged once it is on disk.
+func (x *session) stop() {
+	x.stopOnce.Do(func() { close(x.stopping) })
+	x.wake()
+}
+
+// fence ends the session, as a newer one has taken over.
+func (x *session) fence() {
+	x.fenced.Store(true)
+	x.wake()
+}
+
+// abandon closes what did not end in time.
+func (x *session) abandon() {
+	x.fail()
+	_ = x.conn.Close() // it is given up
+}
+
+// fail says that nothing can be answered any more.
+func (x *session) fail() {
+	x.goneOnce.Do(func() { close(x.gone) })
+	x.wake()
+}
+
+// closed reports whether a channel that is only ever closed is.
+func closed(c <-chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
+}
+
+// ending is how a session ends for one reason.
+type ending struct {
+	why    error
+	reason string // of the counter; empty: none
+	code   relaywire.Code
+	after  time.Duration
+}
+
+// endings are what a peer is told of why its session ends.
+var endings = []ending{
+	{errVersion, "version", relaywire.CodeVersion, 0},
+	{errIdentity, "identity", relaywire.CodeIdentity, 0},
+	{errOrigin, "origin", relaywire.CodeOrigin, 0},
+	{errLoop, "loop", relaywire.CodeLoop, 0},
+	{relaywire.ErrFenced, "fenced", relaywire.CodeFenced, 0},
+	{relaywire.ErrKnown, "known", relaywire.CodeKnown, 0},
+	{relaywire.ErrHole, "hole", relaywire.CodeHole, 0},
+	{errRefused, "", relaywire.CodeFull, fullPause},
+	{errProtocol, "protocol", relaywire.CodeMalformed, 0},
+	{errSlow, "slow", relaywire.CodeClosing, 0},
+	{errStopped, "", relaywire.CodeClosing, 0},
+}
+
+// endingOf finds how a session ends; nil: without a word.
+func endingOf(why error) *ending {
+	for i := range endings {
+		if errors.Is(why, endings[i].why) {
+			return &endings[i]
+		}
+	}
+	return nil
+}
+
+// tell counts and logs why the session ended, where that is worth a word.
+func (x *session) tell(why error) {
+	peer := string(x.who.Text)
+	e := endingOf(why)
+	if e != nil && e.reason != "" {
+		x.in.counters.errors(e.reason).Inc()
+	}
+	switch {
+	case errors.Is(why, errProtocol), errors.Is(why, relaywire.ErrHole), errors.Is(why, relaywire.ErrKnown):
+		x.in.events.protocolBroken(x.at.url, peer, why)
+	case errors.Is(why, errSlow):
+		x.in.events.tooSlow(x.at.url, peer, why)
+	case errors.Is(why, errVersion), errors.Is(why, errIdentity), errors.Is(why, errOrigin), errors.Is(why, errLoop):
+		x.in.events.refused(x.at.url, peer, x.hop, why)
+	case errors.Is(why, errGone), errors.Is(why, errRefused): // told where it happened
+	case e != nil, errors.Is(why, errBye), errors.Is(why, io.EOF), errors.Is(why, io.ErrUnexpectedEOF):
+	default:
+		x.in.counters.errors("read").Inc() // reset by the peer, mostly
+	}
+	if x.begun {
+		x.in.events.disconnected(x.at.url, peer, x.hop, why)
+	}
+}
+
+// leave says why this end closes, and reads what the peer has still on its way: closed
+// with bytes unread, the kernel resets a connection, and answers on their way are lost.
+func (x *session) leave(why error) {
+	if closed(x.gone) || errors.Is(why, io.EOF) || errors.Is(why, io.ErrUnexpectedEOF) {
+		return
+	}
+	_ = x.conn.SetDeadline(time.Now().Add(x.in.patience.linger)) // fails on a closed connection only
+	last := relaywire.Append(nil, &relaywire.Bye{})
+	if e := endingOf(why); e != nil && !errors.Is(why, errStopped) {
+		last = relaywire.Append(nil, &relaywire.Nack{Code: e.code, Text: brief(why), After: e.after})
+	}
+	if _, err := x.out.Write(last); err != nil {
+		return // it notices anyway
+	}
+	if half, ok := x.out.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+		return
+	}
+	_, _ = io.Copy(io.Discard, x.conn) // until the peer closes too, or has had its time
+}
+
+// brief is an error as a peer is told it.
+func brief(err error) string {
+	text := err.Error()
+	return text[:min(len(text), 500)]
+}
