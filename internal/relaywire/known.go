@@ -2,6 +2,7 @@ package relaywire
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -192,14 +193,20 @@ type Verdict struct {
 	data    *Data
 	course  *course
 	changes []change
+	index   map[lineKey]int // of changes
+}
+
+// lineKey is a line as it is kept.
+type lineKey struct {
+	agent Agent
+	at    arrival
 }
 
 // change is what is known of a line once a frame has been taken.
 type change struct {
-	agent Agent
-	at    arrival
-	line  line
-	gone  bool // it is forgotten
+	lineKey
+	line line
+	gone bool // it is forgotten
 }
 
 // Judge says what of a frame is to be stored. It changes nothing: Take does, once
@@ -264,53 +271,45 @@ func (l *line) add(r Range) {
 
 // changed returns the line that v is going to leave behind.
 func (v *Verdict) changed(k *Known, id Agent, at arrival) *line {
-	i := slices.IndexFunc(v.changes, func(c change) bool { return c.at == at && c.agent == id })
-	if i < 0 {
+	i, had := v.index[lineKey{id, at}]
+	if !had {
 		a := k.agent(id)
 		l := a.lines[at]
 		l.ranges, l.used = slices.Clone(l.ranges), a.used+1
 		i = len(v.changes)
-		v.changes = append(v.changes, change{agent: id, at: at, line: l})
+		v.changes = append(v.changes, change{lineKey: lineKey{id, at}, line: l})
+		if v.index == nil {
+			v.index = make(map[lineKey]int)
+		}
+		v.index[lineKey{id, at}] = i
 	}
 	return &v.changes[i].line
 }
 
 // forget has v leave out the lines that are too many, those which were not used for longest.
 func (k *Known) forget(v *Verdict) {
-	for _, c := range v.changes {
-		a := k.agent(c.agent)
-		if _, had := a.lines[c.at]; had || c.gone {
+	more := make(map[Agent]int)
+	for i := range v.changes {
+		c := &v.changes[i]
+		if _, had := k.agent(c.agent).lines[c.at]; !had {
+			more[c.agent]++
+		}
+	}
+	for id, n := range more {
+		a := k.agent(id)
+		if n += len(a.lines) - mostLines; n <= 0 {
 			continue
 		}
-		size := len(a.lines)
-		for _, other := range v.changes {
-			if _, had := a.lines[other.at]; other.agent == c.agent {
-				if other.gone {
-					size--
-				} else if !had {
-					size++
-				}
+		var old []change
+		for at, l := range a.lines {
+			if _, changes := v.index[lineKey{id, at}]; !changes {
+				old = append(old, change{lineKey{id, at}, line{used: l.used}, true})
 			}
 		}
-		for ; size > mostLines; size-- {
-			at, found := a.oldest(c.agent, v.changes)
-			if !found {
-				break
-			}
-			v.changes = append(v.changes, change{agent: c.agent, at: at, gone: true})
-		}
+		slices.SortFunc(old, func(x, y change) int { return cmp.Compare(x.line.used, y.line.used) })
+		n += mostLines / 16 // so that it is not done for every frame
+		v.changes = append(v.changes, old[:min(n, len(old))]...)
 	}
-}
-
-// oldest returns the line that was not used for longest, without those that change.
-func (a *agent) oldest(id Agent, changes []change) (oldest arrival, found bool) {
-	used := never
-	for at, l := range a.lines {
-		if l.used < used && !slices.ContainsFunc(changes, func(c change) bool { return c.at == at && c.agent == id }) {
-			oldest, found, used = at, true, l.used
-		}
-	}
-	return oldest, found
 }
 
 // Take adds a frame that Judge has let pass to what is known. The marks of the verdict

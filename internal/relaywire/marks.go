@@ -32,7 +32,7 @@ func (v *Verdict) Marks() []Mark {
 
 // key is the prefix, the agent, the epoch (big-endian), the stream's length as uvarint, the stream, and
 // as what it arrived, if that is another.
-func (c *change) key() string {
+func (c *lineKey) key() string {
 	b := append([]byte(MarkPrefix), c.agent[:]...)
 	b = binary.BigEndian.AppendUint32(b, c.at.epoch)
 	b = appendUint(b, uint64(len(c.at.stream)))
@@ -65,10 +65,8 @@ func (k *Known) Load(key string, value []byte) error {
 	}
 	names := b[20+size:]
 	at.stream, at.as = string(names[:n]), string(names[n:])
-	if at.as == at.stream {
-		if at.as != "" {
-			return errMark
-		}
+	if at.as == at.stream && at.as != "" { // it would be left out
+		return errMark
 	}
 	p := &parser{left: value}
 	if p.byte() != markVersion {
