@@ -210,6 +210,7 @@ func (a *Agent) inputSetup(c *Config, ic InputConfig) inputs.Setup {
 func (a *Agent) forwarderSetup(c *Config, fc ForwarderConfig) forwarders.Setup {
 	return forwarders.Setup{
 		Name: fc.Name, Agent: c.Name, Version: a.options.Version, Metrics: a.metrics,
+		Source: stock{a.store, fc}, Tiers: a.tiers,
 		Log: a.options.Log.With().Str("part", fc.Name).Str("kind", fc.Kind.Name).Logger(),
 	}
 }

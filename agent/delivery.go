@@ -91,6 +91,9 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 			d.events.closeFailed("forwarder "+d.name, err)
 		}
 	}()
+	if k, ok := d.forwarder.(forwarders.Keeper); ok {
+		defer d.keep(ctx, k)()
+	}
 	for attempt := 0; ctx.Err() == nil; {
 		before := d.counts.delivered.Load()
 		err := d.session(ctx, hard)
@@ -100,7 +103,8 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 		if d.counts.delivered.Load() != before {
 			attempt = 0
 		}
-		if err == nil || d.takeRefusal(err) {
+		var behind *forwarders.Behind
+		if err == nil || d.takeRefusal(err) || errors.As(err, &behind) && d.goBack(behind) {
 			continue // a cursor was moved, or the refused record is out of the way
 		}
 		wait := backoff(attempt, err)
@@ -112,6 +116,17 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 	}
 	d.setState("stopped")
 	return nil
+}
+
+// keep has the forwarder keep its connection up until ctx ends; stop waits for that.
+func (d *delivery) keep(ctx context.Context, k forwarders.Keeper) (stop func()) {
+	keeping, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { k.Keep(keeping, func(b *forwarders.Behind) { d.goBack(b) }) })
+	return func() {
+		cancel()
+		wg.Wait()
+	}
 }
 
 // backoff returns a time with full jitter that doubles with each attempt, and
@@ -174,13 +189,22 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 	if moved {
 		return nil
 	}
+	var marks []storage.Change
+	if delivered > 0 {
+		marks = d.storeMarks(s.ack)
+	}
 	// While moving is held, or a cursor that is being moved by hand would be moved back.
 	if d.sendsAgain(s.stream) {
 		if err := d.passAgain(ctx, s, next, passed, graves); err != nil {
 			return fmt.Errorf("move on in stream %q: %w", s.stream, err)
 		}
-	} else if len(graves) == 0 {
+	} else if len(graves) == 0 && len(marks) == 0 {
 		d.store.PassCursor(d.name, s.stream, next, passed)
+	} else if len(graves) == 0 {
+		u := storage.Unit{State: marks, Cursors: []storage.CursorPass{{Name: d.name, Stream: s.stream, Next: next, Passed: passed}}}
+		if _, err := d.store.Append(ctx, u); err != nil {
+			return fmt.Errorf("move on in stream %q: %w", s.stream, err)
+		}
 	} else if err := d.buryAll(ctx, s.stream, next, passed, graves); err != nil {
 		return fmt.Errorf("store dead letters of stream %q: %w", s.stream, err)
 	}
@@ -217,6 +241,10 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 // from s.from to next, and which dead letters are among them. d.mu is held.
 func (d *delivery) pass(s *sent, delivered int, next uint64) (p storage.Passed, graves []*grave) {
 	p.Delivered, p.Repeated = uint64(delivered), uint64(min(delivered, s.again))
+	if doubter, ok := s.ack.(forwarders.Doubter); ok {
+		p.Filtered = uint64(doubter.Doubtful()) // not sent, and not known to have arrived: the forwarder counts and says so
+		p.Delivered -= p.Filtered
+	}
 	for _, g := range d.skip[s.stream] {
 		if g.offset >= s.from && g.offset < next {
 			graves = append(graves, g)

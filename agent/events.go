@@ -82,6 +82,11 @@ func (e events) gone(forwarder, stream string, from, to uint64, damaged bool) {
 		Msg("records were gone before they were delivered")
 }
 
+func (e events) rewound(forwarder, stream string, to, from uint64) {
+	e.log.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("to", to).Uint64("from", from).
+		Msg("receiver has lost records that it had acknowledged; those that are still here are sent again")
+}
+
 func (e events) deadLettered(forwarder, stream string, offset uint64, answer string) {
 	e.sampled.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("offset", offset).Str("answer", answer).
 		Msg("receiver refused a record for good; it is in the stream's dead letters")

@@ -21,6 +21,12 @@ func markKeys(ic InputConfig) string {
 	return markOwner + "\x00" + ic.Kind.Name + "\x00" + ic.Name + "\x00"
 }
 
+// forwarderMarks is what the keys of a forwarder's marks begin with: no kind of input has
+// a name like that.
+func forwarderMarks(fc ForwarderConfig) string {
+	return markOwner + "\x00forwarder " + fc.Kind.Name + "\x00" + fc.Name + "\x00"
+}
+
 // changesOf makes marks what the store knows.
 func changesOf(keys string, marks []inputs.Mark) []storage.Change {
 	if len(marks) == 0 {
@@ -52,13 +58,16 @@ func (a *Agent) memory(keys string) *inputs.Memory {
 	return m
 }
 
-// forgetMarks removes the marks of inputs that the configuration has no more.
+// forgetMarks removes the marks of inputs and forwarders that the configuration has no more.
 // Only a start does so: an input that comes back with a reload finds its own. What
 // is known of other runnels stays: without it, all that they still have would come again.
 func (a *Agent) forgetMarks(ctx context.Context, c *Config) error {
 	known := make(map[string]bool, len(c.Inputs))
 	for _, ic := range c.Inputs {
 		known[markKeys(ic)] = true
+	}
+	for _, fc := range c.Forwarders {
+		known[forwarderMarks(fc)] = true
 	}
 	var gone []storage.Change
 	a.store.State(markOwner+"\x00", func(key string, _ []byte) {

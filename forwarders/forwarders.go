@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/internal/tiers"
 	"github.com/runnel-log/runnel/record"
 )
 
@@ -30,7 +31,7 @@ type Forwarder interface {
 	// goroutine at a time, and may be called again while earlier Acks are open.
 	//
 	// Errors: *Refused, the receiver will never take that record; *Retry, try
-	// again not before; any other, try again after the usual back-off. After an
+	// again not before; *Behind, go back; any other, try again after the usual back-off. After an
 	// error from Deliver or Ack the agent offers every record that was not
 	// acknowledged again, from the first, so a forwarder forgets what it had
 	// under way.
@@ -178,6 +179,8 @@ type Setup struct {
 	Metrics *metrics.Set   // where the forwarder registers counters of its own; labels forwarder=Name
 	// Resolver looks names up, anew for every connection; nil: the system's.
 	Resolver *net.Resolver
+	Source   Source       // what this agent's store has
+	Tiers    *tiers.Tiers // the agents above and below this one
 }
 
 // Kind is one kind of forwarder, as cmd/runnel/parts.go lists it.

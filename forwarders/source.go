@@ -1,0 +1,81 @@
+package forwarders
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/runnel-log/runnel/record"
+)
+
+// Source is what this agent's store says to a forwarder whose receiver keeps what it knows
+// of each line, and asks for what it has lost. It is safe for concurrent use.
+type Source interface {
+	// Identity returns the agent's id, and the epoch of what is written now.
+	Identity() (agent [16]byte, epoch uint32)
+	// NewEpoch begins a new epoch and returns it: somebody else was seen to write under
+	// this one, as a copy of this machine does. No block of the old one follows.
+	NewEpoch() uint32
+	// Parts returns what the store has of a stream, in order.
+	Parts(stream string) []Part
+	// Record calls f with a record as it is stored; false: it is not there any more, or
+	// cannot be read. The record is borrowed until f returns.
+	Record(stream string, offset uint64, f func(record.View)) bool
+	// Streams returns the streams that the forwarder takes from, whatever is in them.
+	Streams() []string
+	// Marks calls f with what Marker has had stored for this forwarder. f may keep the
+	// value, and must not write to it.
+	Marks(f func(key string, value []byte))
+	// Lag returns what the forwarder has yet to deliver, since when the oldest of that has
+	// been stored, and how many records are lost: retention or damage took
+	// them before the receiver had them.
+	Lag() (records, bytes uint64, oldest time.Duration, lost uint64)
+}
+
+// Part is a stretch of a stream that was written under one epoch: offsets from First on,
+// without Next.
+type Part struct {
+	Epoch       uint32
+	First, Next uint64
+}
+
+// Mark is something that a forwarder wants to know after a restart, under a key of its
+// own. The value is all of it, not what changed; nil removes the key.
+type Mark struct {
+	Key   string
+	Value []byte
+}
+
+// Marker is an Ack with something to be remembered: what it returns is stored in the
+// transaction that moves the cursor, so that neither is there without the other.
+type Marker interface {
+	// Marks is called once, after Wait, where that says that some records have arrived.
+	Marks() []Mark
+}
+
+// Doubter is an Ack of a batch of which some records were not sent, and never will be, since
+// nobody can tell whether the receiver has them.
+type Doubter interface {
+	// Doubtful returns how many of the records that Wait has counted that are. It is called after Wait.
+	Doubtful() int
+}
+
+// Behind is an error of Deliver and Wait: the receiver does not have what it acknowledged
+// before, as it was put back to an earlier state, or has lost its disk. The agent moves
+// the stream's cursor back, counts that as rewound, and offers from there on; the
+// connection may stay.
+type Behind struct {
+	Stream string
+	To     uint64 // the first offset that is to be offered again
+}
+
+func (e *Behind) Error() string {
+	return fmt.Sprintf("receiver has lost what it had acknowledged of stream %q, from offset %d on", e.Stream, e.To)
+}
+
+// Keeper is a Forwarder with a connection to keep up while there is nothing to deliver.
+type Keeper interface {
+	// Keep returns when ctx has ended. The agent calls it once, beside Deliver, from
+	// when it may connect. goBack does what Behind as an error of Deliver does.
+	Keep(ctx context.Context, goBack func(*Behind))
+}
