@@ -322,4 +322,5 @@ func TestSeededFlawsAreFound(t *testing.T) {
 	f("failover", 1, flaws{noOrigins: true})
 	f("relay restored", 1, flaws{noReserve: true})
 	f("copied alive", 1, flaws{noForks: true})
+	f("copied alive", 1, flaws{noProof: true})
 }
