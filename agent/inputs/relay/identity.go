@@ -9,7 +9,7 @@ import (
 // What a certificate says of its agent, as URIs among its names (`runnel pki issue`).
 const (
 	agentURI = "runnel://agent/" // and the name of the agent
-	relayURI = "runnel://relay/" // and the same: it may pass on what others have written
+	relayURI = "runnel://relay/" // and the same name: it may pass on what others have written
 )
 
 // identity is who a peer is, by its certificate.
@@ -23,12 +23,15 @@ type identity struct {
 // records of others without saying so.
 func identityOf(c *x509.Certificate, relays []string) identity {
 	var id identity
+	relay := ""
 	for _, uri := range c.URIs {
 		text := uri.String()
 		if name, ok := strings.CutPrefix(text, agentURI); ok && id.name == "" {
 			id.name = name
 		}
-		id.relay = id.relay || strings.HasPrefix(text, relayURI)
+		if name, ok := strings.CutPrefix(text, relayURI); ok && relay == "" {
+			relay = name
+		}
 	}
 	if id.name == "" && len(c.DNSNames) > 0 {
 		id.name = c.DNSNames[0]
@@ -36,6 +39,6 @@ func identityOf(c *x509.Certificate, relays []string) identity {
 	if id.name == "" {
 		id.name = c.Subject.CommonName
 	}
-	id.relay = id.relay || id.name != "" && slices.Contains(relays, id.name)
+	id.relay = id.name != "" && (relay == id.name || slices.Contains(relays, id.name))
 	return id
 }
