@@ -9,6 +9,7 @@ import (
 	syslogin "github.com/runnel-log/runnel/agent/inputs/syslog"
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/forwarders/file"
+	relayout "github.com/runnel-log/runnel/forwarders/relay"
 	relpout "github.com/runnel-log/runnel/forwarders/relp"
 	"github.com/runnel-log/runnel/forwarders/stdout"
 	syslogout "github.com/runnel-log/runnel/forwarders/syslog"
@@ -26,6 +27,7 @@ func kinds() agent.Kinds {
 		},
 		Forwarders: []forwarders.Kind{
 			file.Kind,
+			relayout.Kind,
 			relpout.Kind,
 			stdout.Kind,
 			syslogout.Kind,

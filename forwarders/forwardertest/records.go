@@ -15,6 +15,9 @@ import (
 // AgentID is the agent in the keys of batches made here.
 const AgentID = "7f3c0000000000000000000000000001"
 
+// Epoch is that under which batches made here were written.
+const Epoch = 3
+
 // Record is the record at an offset as the suite makes it: its message names
 // the offset and is followed by text.
 func Record(offset uint64, text string) *record.Record {
@@ -56,7 +59,7 @@ func Batch(t testing.TB, stream string, from, to uint64, text func(offset uint64
 		text = func(uint64) string { return "GET /healthz 200" }
 	}
 	b := &forwarders.Batch{Stream: stream, Records: new(record.Batch),
-		Key: fmt.Sprintf("%s/3/%s/%d-%d", AgentID, stream, from, to-1)}
+		Key: fmt.Sprintf("%s/3/%s/%d-%d", AgentID, stream, from, to-1), Epoch: Epoch, First: from, Next: to}
 	for offset := from; offset < to; offset++ {
 		if err := b.Records.Append(Record(offset, text(offset))); err != nil {
 			t.Fatalf("append record %d: %v", offset, err)

@@ -1,0 +1,212 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/runnel-log/runnel/forwarders"
+	"github.com/runnel-log/runnel/internal/relaywire"
+	"github.com/runnel-log/runnel/record"
+)
+
+// mostAsks is how many times a line is asked for in a row at most: once more for each
+// stretch that turns out to be in doubt.
+const mostAsks = 4
+
+// course returns how far the line of a batch has come on a session, and asks where
+// that is not known.
+func (f *Forwarder) course(c *conn, b *forwarders.Batch) (*course, error) {
+	l := line{b.Stream, b.Epoch}
+	if known := c.courses[l]; known != nil && known.from <= b.First {
+		return known, nil
+	}
+	q := f.question(c, l, b.First, b.Next)
+	if q == nil {
+		return &course{line: l}, nil
+	}
+	tells, err := c.ask(q)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.answered(c, l, q, tells[0]); err != nil {
+		c.end(err, errors.Is(err, errCopied))
+		return nil, err
+	}
+	if to, lost := c.behind[l.stream]; lost && to < b.First {
+		return nil, c.lost(b)
+	}
+	return c.courses[l], nil
+}
+
+// askAll asks for all lines of which the receiver had something, and the store has.
+func (f *Forwarder) askAll(c *conn) error {
+	var lines []line
+	var questions []*relaywire.Ask
+	covered := f.source.Streams()
+	for _, l := range f.memory.lines(c.url) {
+		if own, here := f.own(l); here && slices.Contains(covered, l.stream) {
+			if q := f.question(c, l, own.From, own.To); q != nil {
+				lines, questions = append(lines, l), append(questions, q)
+			}
+		}
+	}
+	tells, err := c.ask(questions...)
+	if err != nil {
+		return err
+	}
+	for i, l := range lines {
+		if err := f.answered(c, l, questions[i], tells[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// covers reports whether the forwarder takes from a stream, or only sends its dead
+// letters again.
+func (f *Forwarder) covers(stream string) bool { return slices.Contains(f.source.Streams(), stream) }
+
+// question returns what is asked of a line, of which at least from to to is to be sent; nil if
+// there is nothing that can be answered for.
+func (f *Forwarder) question(c *conn, l line, from, to uint64) *relaywire.Ask {
+	whole := relaywire.Range{From: from, To: to}
+	if own, here := f.own(l); here {
+		whole = relaywire.Range{From: min(from, own.From), To: max(to, own.To)}
+	}
+	if l.epoch == c.writer.Epoch {
+		whole.To = endless
+	}
+	parts := f.memory.parts(c.url, l, whole)
+	if len(parts) == 0 {
+		return nil
+	}
+	return &relaywire.Ask{Stream: l.stream, Epoch: l.epoch, Parts: parts}
+}
+
+// own returns what of a line is or was in the store; false: there is nothing of it.
+func (f *Forwarder) own(l line) (own relaywire.Range, here bool) {
+	for _, p := range f.source.Parts(l.stream) {
+		if p.Epoch != l.epoch {
+			continue
+		}
+		if !here {
+			own = relaywire.Range{From: p.First, To: p.Next}
+		}
+		own.To, here = p.Next, true
+	}
+	return own, here
+}
+
+// answered makes of an answer what is to be sent of the line, and notes what the receiver
+// has lost of it.
+func (f *Forwarder) answered(c *conn, l line, q *relaywire.Ask, t *relaywire.Tell) error {
+	for range mostAsks {
+		o, err := f.compare(c, l, q, t)
+		if err != nil {
+			return err
+		}
+		f.memory.add(c.url, l, o.Delivered...)
+		for _, r := range o.Doubt {
+			f.events.doubted(l, c.url, r)
+		}
+		f.memory.add(inDoubt, l, o.Doubt...)
+		if o.Other && l.epoch == c.writer.Epoch {
+			f.events.copied(l, c.url)
+			if _, now := f.source.Identity(); now == l.epoch { // nobody has noticed before
+				f.source.NewEpoch()
+			}
+			return errCopied
+		}
+		if len(o.Doubt) == 0 {
+			return f.begin(c, l, q, &o)
+		}
+		if q = f.question(c, l, q.Parts[0].From, min(q.Parts.End(), endless-1)); q == nil {
+			c.courses[l] = &course{line: l}
+			return nil
+		}
+		tells, err := c.ask(q)
+		if err != nil {
+			return err
+		}
+		t = tells[0]
+	}
+	return fmt.Errorf("%w: each answer about stream %q puts more in doubt", errProtocol, l.stream)
+}
+
+// compare holds an answer against what is here.
+func (f *Forwarder) compare(c *conn, l line, q *relaywire.Ask, t *relaywire.Tell) (relaywire.Outcome, error) {
+	own := relaywire.Own{Acked: f.memory.ackedBy(c.url, l), Running: l.epoch == c.writer.Epoch}
+	here, _ := f.own(l) // after the answer: the receiver may have what was written meanwhile
+	own.From, own.To = q.Parts[0].From, here.To
+	own.To = max(own.To, own.Acked.End())
+	if end := q.Parts.End(); end != endless {
+		own.To = max(own.To, end)
+	}
+	if here.From > 0 {
+		own.From = min(own.From, here.From)
+	}
+	printed := f.covers(l.stream) // dead letters that are sent again are not sent as they are stored
+	sum := func(offset uint64) (sum uint64, ok bool) {
+		ok = printed && f.source.Record(l.stream, offset, func(v record.View) { sum = relaywire.Sum(offset, v) })
+		return sum, ok
+	}
+	o, err := t.Compare(q, own, sum)
+	if err != nil {
+		return o, fmt.Errorf("%w: %w", errProtocol, err)
+	}
+	return o, nil
+}
+
+// begin begins to send a line. What the receiver has lost and the store has is offered
+// again by the agent; what is gone, too, is said to be.
+func (f *Forwarder) begin(c *conn, l line, q *relaywire.Ask, o *relaywire.Outcome) error {
+	k := &course{line: l, from: q.Parts[0].From}
+	if before := c.courses[l]; before != nil {
+		k.last = before.last
+	}
+	for _, set := range []relaywire.Ranges{o.Again, o.Send} {
+		for _, r := range set {
+			k.todo = k.todo.Add(r)
+		}
+	}
+	c.courses[l] = k
+	if len(o.Again) == 0 {
+		return nil
+	}
+	here, _ := f.own(l)
+	if again := within(o.Again, here); len(again) > 0 && f.covers(l.stream) {
+		if at, ok := c.behind[l.stream]; !ok || again[0].From < at {
+			c.behind[l.stream] = again[0].From
+		}
+	}
+	for _, r := range within(k.todo, relaywire.Range{From: 0, To: min(here.From, o.Again.End())}) {
+		d := &relaywire.Data{Part: relaywire.Part{Line: relaywire.Line{Writer: relaywire.Writer{Agent: c.writer.Agent, Epoch: l.epoch}, Stream: l.stream}, Range: r},
+			Gone: []relaywire.Gone{{Range: r, Reason: relaywire.Retention}}}
+		if err := c.send(d); err != nil {
+			return err
+		}
+		k.last = d.Number
+		k.todo = without(k.todo, relaywire.Ranges{r})
+	}
+	return nil
+}
+
+// lost returns what the agent has to go back for before b may be sent: in the stream of b, or in
+// another that it does not know of yet. Nil: nothing.
+func (c *conn) lost(b *forwarders.Batch) error {
+	if to, ok := c.behind[b.Stream]; ok {
+		if b.First > to {
+			c.reported[b.Stream] = true
+			return &forwarders.Behind{Stream: b.Stream, To: to}
+		}
+		delete(c.behind, b.Stream)
+	}
+	for stream, to := range c.behind {
+		if !c.reported[stream] {
+			c.reported[stream] = true
+			return &forwarders.Behind{Stream: stream, To: to}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,175 @@
+package relay
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"math"
+	"strings"
+	"sync"
+
+	"github.com/runnel-log/runnel/forwarders"
+	"github.com/runnel-log/runnel/internal/relaywire"
+)
+
+// line names a line of this agent.
+type line struct {
+	stream string
+	epoch  uint32
+}
+
+// inDoubt stands where the others have a URL: what nobody is ever sent.
+const inDoubt = ""
+
+// mostRanges bounds what is remembered of a line at one receiver. What is beyond is forgotten, the
+// oldest first; it is then only not missed where the receiver loses it.
+const mostRanges = 4096
+
+// memory is what each receiver has acknowledged, of every line of which the store has
+// something. It is kept as marks, in the transactions that move the cursors.
+type memory struct {
+	mu sync.Mutex
+	// guarded by mu:
+	acked map[string]map[line]relaywire.Ranges // by URL
+	moved map[string]map[line]bool             // and not handed out as a mark yet
+	stale []forwarders.Mark                    // removals to be handed out
+}
+
+// newMemory reads what was remembered. Of lines that the store has no more nothing is.
+func newMemory(s forwarders.Source) *memory {
+	m := &memory{acked: make(map[string]map[line]relaywire.Ranges), moved: make(map[string]map[line]bool)}
+	_, now := s.Identity()
+	kept := make(map[line]bool)
+	looked := make(map[string]bool)
+	s.Marks(func(key string, value []byte) {
+		url, l, ok := parseKey(key)
+		ranges, err := relaywire.ParseRanges(value)
+		if !ok || err != nil {
+			m.stale = append(m.stale, forwarders.Mark{Key: key})
+			return
+		}
+		if !looked[l.stream] {
+			looked[l.stream] = true
+			for _, p := range s.Parts(l.stream) {
+				kept[line{l.stream, p.Epoch}] = true
+			}
+		}
+		if !kept[l] && l.epoch != now {
+			m.stale = append(m.stale, forwarders.Mark{Key: key})
+			return
+		}
+		m.of(url)[l] = ranges
+	})
+	return m
+}
+
+// of returns what is remembered of one URL; mu is held, or nobody else knows m.
+func (m *memory) of(url string) map[line]relaywire.Ranges {
+	if m.acked[url] == nil {
+		m.acked[url] = make(map[line]relaywire.Ranges)
+		m.moved[url] = make(map[line]bool)
+	}
+	return m.acked[url]
+}
+
+// key is the URL, the stream, and the epoch in hex.
+func (l line) key(url string) string {
+	return url + "\x00" + l.stream + "\x00" + hex.EncodeToString(binary.BigEndian.AppendUint32(nil, l.epoch))
+}
+
+func parseKey(key string) (url string, l line, ok bool) {
+	parts := strings.Split(key, "\x00")
+	if len(parts) != 3 {
+		return "", l, false
+	}
+	epoch, err := hex.DecodeString(parts[2])
+	if err != nil || len(epoch) != 4 {
+		return "", l, false
+	}
+	return parts[0], line{parts[1], binary.BigEndian.Uint32(epoch)}, true
+}
+
+// add notes that a receiver has parts of a line.
+func (m *memory) add(url string, l line, parts ...relaywire.Range) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(parts) == 0 {
+		return
+	}
+	have := m.of(url)[l]
+	for _, r := range parts {
+		have = have.Add(r)
+	}
+	if len(have) > mostRanges {
+		have = have[len(have)-mostRanges:]
+	}
+	m.acked[url][l] = have
+	m.moved[url][l] = true
+}
+
+// lines returns those of which a receiver has acknowledged something.
+func (m *memory) lines(url string) (lines []line) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for l := range m.acked[url] {
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// ackedBy returns what a receiver has acknowledged of a line.
+func (m *memory) ackedBy(url string, l line) relaywire.Ranges {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return append(relaywire.Ranges(nil), m.acked[url][l]...)
+}
+
+// parts returns what of a line can be answered for to a receiver: what it has
+// acknowledged, and of whole what nobody else has and is not in doubt.
+func (m *memory) parts(url string, l line, whole relaywire.Range) relaywire.Ranges {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	parts := relaywire.Ranges{whole}
+	for other, lines := range m.acked {
+		if other != url {
+			parts = without(parts, lines[l])
+		}
+	}
+	for _, r := range m.acked[url][l] {
+		parts = parts.Add(r)
+	}
+	return parts
+}
+
+// marks returns what has moved of a line, and what else is to be remembered.
+func (m *memory) marks(l line) []forwarders.Mark {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	marks := m.stale
+	m.stale = nil
+	for url, lines := range m.moved {
+		if lines[l] {
+			delete(lines, l)
+			marks = append(marks, forwarders.Mark{Key: l.key(url), Value: m.acked[url][l].Append(nil)})
+		}
+	}
+	return marks
+}
+
+// without returns what of a set is not in another.
+func without(s, other relaywire.Ranges) (left relaywire.Ranges) {
+	for _, r := range s {
+		left = other.Missing(left, r)
+	}
+	return left
+}
+
+// within returns what of a set lies in r.
+func within(s relaywire.Ranges, r relaywire.Range) (in relaywire.Ranges) {
+	for _, have := range s {
+		in = in.Add(relaywire.Range{From: max(have.From, r.From), To: min(have.To, r.To)})
+	}
+	return in
+}
+
+// endless is the end of a line that is still being written.
+const endless = math.MaxUint64

@@ -1,0 +1,97 @@
+package relay
+
+import (
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/tlsconf"
+)
+
+// What `compress` may say.
+const (
+	compressFast   = "fast"
+	compressBetter = "better"
+	compressNone   = "none"
+)
+
+// Options is the forwarder's part of the config.
+type Options struct {
+	To             []string        `yaml:"to" required:"true"`
+	Compress       string          `yaml:"compress" oneof:"fast better none"`
+	ConnectTimeout config.Duration `yaml:"connect_timeout"`
+	Timeout        config.Duration `yaml:"timeout"`
+	TLS            tlsconf.Client  `yaml:"tls"`
+}
+
+func defaults() *Options {
+	return &Options{Compress: compressFast, ConnectTimeout: 10 * time.Second, Timeout: 30 * time.Second}
+}
+
+// Check reports destinations that cannot be reached as they are written, and keys
+// that do not go with them.
+func (o *Options) Check(at *config.At) {
+	if o.ConnectTimeout < time.Millisecond || o.ConnectTimeout > 10*time.Minute {
+		at.Key("connect_timeout").Problemf("%s is no time to wait for a connection; write 1s to 10m", o.ConnectTimeout)
+	}
+	if o.Timeout < time.Millisecond || o.Timeout > time.Hour {
+		at.Key("timeout").Problemf("%s is no time to wait for an answer; write 1s to 1h", o.Timeout)
+	}
+	secure, seen := false, make(map[string]bool)
+	for i, url := range o.To {
+		to, err := listen.Parse(url)
+		if err != nil {
+			at.Key("to").Index(i).Problemf("%v", err)
+			continue
+		}
+		checkTo(at.Key("to").Index(i), to, url)
+		if seen[url] {
+			at.Key("to").Index(i).Problemf("%q is there twice", url)
+		}
+		seen[url] = true
+		secure = secure || to.Scheme == "tls"
+	}
+	o.checkTLS(at.Key("tls"), secure)
+}
+
+func checkTo(at *config.At, to listen.Address, url string) {
+	switch {
+	case to.IsPacket():
+		at.Problemf("a relay needs a connection; write tls://HOST:PORT")
+	case to.IsUnix():
+	case to.Host == "":
+		at.Problemf("%q names no host to send to", url)
+	case to.Port == 0:
+		at.Problemf("%q names no port; 6515 is usual", url)
+	case to.Scheme == "tcp" && !to.IsLocal():
+		at.Problemf("%q would send in the clear, and to whoever answers; write tls://%s, tcp:// is for this host alone", url, net.JoinHostPort(to.Host, strconv.Itoa(to.Port)))
+	}
+}
+
+func (o *Options) checkTLS(at *config.At, secure bool) {
+	switch {
+	case !secure && len(o.To) > 0:
+		if o.TLS != (tlsconf.Client{MinVersion: o.TLS.MinVersion}) {
+			at.Problemf("no destination is encrypted; write to: tls://…, or leave tls out")
+		}
+		return
+	case !secure:
+		return // to is required, and reported as such
+	case o.TLS.Cert == "" && o.TLS.Key == "":
+		at.Key("cert").Problemf("a relay shows who it is; write the certificate and key that `runnel pki issue` makes for this host")
+	}
+	if o.TLS.MinVersion == "1.2" {
+		at.Key("min_version").Problemf("relays speak TLS 1.3 and nothing below; leave it out")
+	}
+	o.TLS.Check(at)
+}
+
+// dialAddress returns what net.Dial wants.
+func dialAddress(to listen.Address) (network, address string) {
+	if to.IsUnix() {
+		return "unix", to.Path
+	}
+	return "tcp", net.JoinHostPort(to.Host, strconv.Itoa(to.Port))
+}

@@ -1,0 +1,362 @@
+// Package relay sends records to another runnel so that each arrives exactly once
+// (docs/format/relay.md). The receiver keeps what it has of each line, and is asked before
+// anything of a line is sent: what is there is not sent a second time, what it has lost
+// is, as far as the store has it. Of several receivers one is used until it fails.
+// Nothing that a receiver says may have a record counted as delivered which was not
+// sent and acknowledged, or shown by a print to be there.
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	_ "embed"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/runnel-log/runnel/forwarders"
+	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/relaywire"
+	"github.com/runnel-log/runnel/internal/tiers"
+)
+
+//go:embed sample.yaml
+var sample string
+
+// Kind is the relay forwarder.
+var Kind = forwarders.Kind{
+	Name:    "relay",
+	Sample:  sample,
+	Options: func() config.Options { return defaults() },
+	New: func(o config.Options, s forwarders.Setup) (forwarders.Forwarder, error) {
+		return newForwarder(o.(*Options), s)
+	},
+}
+
+var (
+	errClosed = errors.New("forwarder was closed")
+	errCopied = errors.New("a copy of this agent sends too; a new epoch begins")
+)
+
+const (
+	keepFirst = time.Second // between tries to connect while nothing waits, doubled each time
+	keepMost  = 5 * time.Minute
+)
+
+// Forwarder sends to one of several receivers.
+type Forwarder struct {
+	options  *Options
+	name     string
+	hello    relaywire.Hello
+	resolver *net.Resolver
+	source   forwarders.Source
+	tiers    *tiers.Tiers
+	events   events
+	counters *counters
+	to       []upstream
+	packer   packer // Deliver's own
+
+	closing context.Context // ends with Close, to cut a dial short
+	cancel  context.CancelFunc
+
+	connecting sync.Mutex // one dial at a time; taken before mu
+	memory     *memory    // what receivers have; nil until the first dial
+
+	mu sync.Mutex // taken before a conn's
+	// guarded by mu:
+	at     int // which of to is used
+	conn   *conn
+	closed bool
+	open   []*ack // not waited for yet
+	rewind forwarders.Rewind
+}
+
+// upstream is one receiver.
+type upstream struct {
+	url, network, address string
+	tls                   *tls.Config // nil: in the clear
+}
+
+func newForwarder(o *Options, s forwarders.Setup) (*Forwarder, error) {
+	f := &Forwarder{options: o, name: s.Name, resolver: s.Resolver, source: s.Source, tiers: s.Tiers, events: events{s.Log},
+		counters: newCounters(s.Metrics, s.Name), packer: packer{how: o.Compress},
+		hello: relaywire.Hello{Versions: [2]uint16{relaywire.Version, relaywire.Version}, Name: s.Agent, Build: s.Version}}
+	f.closing, f.cancel = context.WithCancel(context.Background())
+	for _, url := range o.To {
+		to, err := listen.Parse(url)
+		if err != nil {
+			return nil, err
+		}
+		u := upstream{url: url}
+		u.network, u.address = dialAddress(to)
+		if to.Scheme == "tls" {
+			config, err := o.TLS.Config()
+			if err != nil {
+				return nil, err
+			}
+			u.tls = config.Clone()
+			u.tls.MinVersion = tls.VersionTLS13
+			if u.tls.ServerName == "" {
+				u.tls.ServerName = to.Host
+			}
+		}
+		f.to = append(f.to, u)
+	}
+	return f, nil
+}
+
+// Deliver writes what the receiver does not have of b, waiting while it has no
+// credit; the Ack waits until that is on its disk.
+func (f *Forwarder) Deliver(ctx context.Context, b *forwarders.Batch) (forwarders.Ack, error) {
+	c, err := f.enter(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { c.end(context.Cause(ctx), true) })
+	defer stop()
+	if lost := c.lost(b); lost != nil {
+		return nil, lost
+	}
+	l, err := f.course(c, b)
+	if err != nil {
+		return nil, c.explain(err)
+	}
+	a := &ack{f: f, conn: c, line: l.line, offsets: append([]uint64(nil), b.Offsets...), before: l.last, doubt: f.doubts(l.line, b)}
+	if err := f.send(c, l, a, b); err != nil {
+		return nil, c.explain(err)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open = append(f.open, a)
+	return a, nil
+}
+
+// send writes the frames of a batch.
+func (f *Forwarder) send(c *conn, l *course, a *ack, b *forwarders.Batch) error {
+	pieces := l.pieces(b)
+	sent := 0
+	for i := range pieces {
+		p := &pieces[i]
+		d := &relaywire.Data{Part: relaywire.Part{Line: relaywire.Line{Writer: relaywire.Writer{Agent: c.writer.Agent, Epoch: l.epoch}, Stream: l.stream}, Range: p.Range},
+			Gone: p.gone(b, l.epoch, f.source.Parts)}
+		if p.from < p.to {
+			var raw int
+			d.Payload, raw = f.packer.pack(b.Records, p.from, p.to)
+			d.Raw, d.Offsets = uint32(raw), offsetsOf(b.Offsets[p.from:p.to])
+			d.Sum = relaywire.Sum(p.To-1, b.Records.At(p.to-1))
+		}
+		err := c.send(d)
+		if err != nil {
+			return err
+		}
+		f.counters.frames.Inc()
+		f.counters.bytes.Add(len(d.Payload))
+		sent += p.to - p.from
+		l.last = d.Number
+		l.todo = without(l.todo, relaywire.Ranges{p.Range})
+		a.frames = append(a.frames, sentFrame{d.Number, p.Range, p.from})
+	}
+	if sent == len(b.Offsets) {
+		a.before = 0 // its own frames say it all
+	}
+	f.counters.here.Add(len(b.Offsets) - sent)
+	return nil
+}
+
+// doubts returns which records of a batch are in doubt; nil: none.
+func (f *Forwarder) doubts(l line, b *forwarders.Batch) (doubt []bool) {
+	ranges := f.memory.ackedBy(inDoubt, l)
+	if len(within(ranges, relaywire.Range{From: b.First, To: b.Next})) == 0 {
+		return nil
+	}
+	doubt = make([]bool, len(b.Offsets))
+	for i, o := range b.Offsets {
+		doubt[i] = ranges.Has(relaywire.Range{From: o, To: o + 1})
+	}
+	return doubt
+}
+
+// enter returns the session that b may go on.
+func (f *Forwarder) enter(ctx context.Context, b *forwarders.Batch) (*conn, error) {
+	c, err := f.current(b)
+	if c != nil || err != nil {
+		return c, err
+	}
+	return f.connect(ctx)
+}
+
+// current returns the session under way; nil if there is none, or an error if b must not
+// go out before others.
+func (f *Forwarder) current(b *forwarders.Batch) (*conn, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closed {
+		return nil, errClosed
+	}
+	c := f.alive()
+	return c, f.rewind.Overtakes(b)
+}
+
+// alive returns the session under way, and takes leave of one that has ended; f.mu is held.
+func (f *Forwarder) alive() *conn {
+	if f.conn == nil {
+		return nil
+	}
+	err := f.conn.broken()
+	if err == nil {
+		return f.conn
+	}
+	c := f.conn
+	f.conn = nil
+	if !c.faultless() {
+		f.at = (f.at + 1) % len(f.to)
+	}
+	acked, _ := c.wait(context.Background(), 0) // for nothing: how far it came
+	for i := len(f.open) - 1; i >= 0; i-- {     // the first of each stream counts
+		a := f.open[i]
+		if n := a.known(acked); a.conn == c && n < len(a.offsets) {
+			f.rewind.Failed(a.line.stream, a.offsets[n], err)
+		}
+	}
+	f.open = nil
+	c.running.Wait()
+	return nil
+}
+
+// settled forgets an ack that was waited for, unless its records are to come again.
+func (f *Forwarder) settled(a *ack) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if a.arrived < len(a.offsets) && a.conn == f.conn {
+		return
+	}
+	for i, open := range f.open {
+		if open == a {
+			f.open = append(f.open[:i], f.open[i+1:]...)
+			return
+		}
+	}
+}
+
+// connect returns the session under way, or makes one.
+func (f *Forwarder) connect(ctx context.Context) (*conn, error) {
+	f.connecting.Lock()
+	defer f.connecting.Unlock()
+	f.mu.Lock()
+	c, u := f.alive(), f.to[f.at]
+	f.mu.Unlock()
+	if c != nil {
+		return c, nil
+	}
+	if f.memory == nil {
+		f.memory = newMemory(f.source)
+	}
+	c, err := f.dial(ctx, u)
+	if err == nil {
+		if err = f.take(ctx, c); err == nil {
+			f.events.connected(u.url, c.welcome)
+			return c, nil
+		}
+		err = c.explain(err)
+	} else {
+		err = fmt.Errorf("%s: connect: %w", u.url, err)
+	}
+	if ctx.Err() == nil && (c == nil || !c.faultless()) {
+		f.mu.Lock()
+		f.at = (f.at + 1) % len(f.to)
+		f.mu.Unlock()
+	}
+	return nil, err
+}
+
+// dial makes a session in the name of what is written now.
+func (f *Forwarder) dial(ctx context.Context, u upstream) (*conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, f.options.ConnectTimeout)
+	defer cancel()
+	defer context.AfterFunc(f.closing, cancel)()
+	hello := f.hello
+	hello.Agent, hello.Epoch = f.source.Identity()
+	return dial(ctx, &dialing{url: u.url, network: u.network, address: u.address, resolver: f.resolver, tls: u.tls, hello: hello,
+		timeout: f.options.Timeout, told: func(above []relaywire.Hop) { f.tiers.Told(f.name, above) }})
+}
+
+// take makes a new session the one under way, once the receiver has said what it has
+// of the lines that it had something of.
+func (f *Forwarder) take(ctx context.Context, c *conn) error {
+	defer context.AfterFunc(ctx, func() { c.end(context.Cause(ctx), true) })()
+	defer context.AfterFunc(f.closing, func() { c.end(errClosed, true) })()
+	c.running.Go(func() { c.runReports(f.report) })
+	c.running.Go(c.runWatch)
+	err := f.askAll(c)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err == nil {
+		err = c.broken()
+	}
+	if err == nil && f.closed {
+		err = errClosed
+	}
+	if err != nil {
+		c.end(err, errors.Is(err, errCopied))
+		c.running.Wait()
+		return err
+	}
+	c.behindFirst = maps.Clone(c.behind)
+	f.counters.connects.Inc()
+	f.conn = c
+	return nil
+}
+
+// report is what the receiver is told of this agent and those below it.
+func (f *Forwarder) report() *relaywire.Report {
+	r := &relaywire.Report{Below: f.tiers.Reports()}
+	r.Lag.Records, r.Lag.Bytes, r.Lag.Oldest, r.Lag.Lost = f.source.Lag()
+	return r
+}
+
+// Keep keeps a session up while there is nothing to deliver, so that the receiver knows of
+// this agent, and this one learns what the receiver has lost.
+func (f *Forwarder) Keep(ctx context.Context, goBack func(*forwarders.Behind)) {
+	for failed := 0; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(rand.N(min(keepMost, keepFirst<<min(failed, 10))) + time.Millisecond):
+		}
+		c, err := f.connect(ctx)
+		if err != nil {
+			if failed++; failed == 1 && ctx.Err() == nil {
+				f.events.idleWithout(f.to[0].url, err)
+			}
+			continue
+		}
+		failed = 0
+		for stream, to := range c.behindFirst {
+			goBack(&forwarders.Behind{Stream: stream, To: to})
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.ended:
+		}
+	}
+}
+
+// Close ends the session. Acks of what is not acknowledged yet fail.
+func (f *Forwarder) Close() error {
+	f.cancel()
+	f.mu.Lock()
+	c := f.conn
+	f.closed, f.conn = true, nil
+	f.mu.Unlock()
+	if c != nil {
+		c.close()
+		f.tiers.Told(f.name, nil)
+	}
+	return nil
+}
