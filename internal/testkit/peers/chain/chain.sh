@@ -28,7 +28,7 @@ trial() {
   local name=$1
   shift
   "$work/oracle" kill --json --kills "$kills" --rate "$rate" --seed "$seed" --senders "$senders" --within "${WITHIN:-5m}" \
-    --log "$work/run/log" "$@" >"$work/verdict" 2>"$work/said" || [ -s "$work/verdict" ] || { echo "$name: $(tail -3 "$work/said" "$work/run/log" | tr '\n' ' ')"; return; }
+    --log "$work/run/log" "$@" >"$work/verdict" 2>"$work/said" || [ -s "$work/verdict" ] || { echo "$name: $(tail -qn 3 "$work/said" "$work/run/log" | tr '\n' ' ')"; return; }
   python3 - "$name" "$work/verdict" <<'P'
 import json, sys
 v = json.load(open(sys.argv[2]))
