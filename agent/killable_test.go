@@ -70,11 +70,12 @@ func (a reachedAck) Wait(context.Context) (int, error) {
 
 // killable is an agent in a process of its own.
 type killable struct {
-	cmd   *exec.Cmd
-	dir   string
-	ended chan struct{} // closed when it has
-	wall  time.Duration // from exec until it was ready
-	cpu   time.Duration // that it had used by then
+	cmd     *exec.Cmd
+	dir     string
+	ended   chan struct{} // closed when it has
+	listens string        // where its first input does
+	wall    time.Duration // from exec until it was ready
+	cpu     time.Duration // that it had used by then
 }
 
 // startKillable runs an agent on a child's folder. It returns nil if the agent ends
@@ -113,6 +114,7 @@ func startKillable(t *testing.T, dir, plan string) *killable {
 		if !strings.HasPrefix(said, "listening ") {
 			t.Fatalf("the child said %q", said)
 		}
+		k.listens = strings.TrimPrefix(said, "listening ")
 	case <-time.After(patience):
 		t.Fatal("the child does not start")
 	}
