@@ -78,7 +78,7 @@ func run(t *testing.T, o Options, change func(*Trial)) {
 	if o.Seed = *seed; o.Seed == 0 {
 		o.Seed = uint64(time.Now().UnixNano())
 	}
-	trial := Trial{Chain: newChain(t, o), Seed: o.Seed, Kills: chainKills, From: 50 * time.Millisecond, To: 500 * time.Millisecond, Down: 200 * time.Millisecond,
+	trial := Trial{Chain: newChain(t, o), Seed: o.Seed, Kills: chainKills, From: 50 * time.Millisecond, To: 350 * time.Millisecond, Down: 150 * time.Millisecond,
 		Rate: chainRate, Senders: 2, Within: 90 * time.Second}
 	change(&trial)
 	result, err := trial.Run(t.Context())

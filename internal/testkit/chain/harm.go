@@ -24,6 +24,9 @@ func (h *harm) some(from, to time.Duration) time.Duration {
 func (h *harm) once(ctx context.Context) (killed int, err error) {
 	tiers := h.Tiers()
 	first := h.random.IntN(len(tiers))
+	if harmed := slices.Concat(h.Restored, h.Wiped); len(harmed) > 0 && h.random.IntN(4) > 0 {
+		first = slices.Index(tiers, harmed[h.random.IntN(len(harmed))]) // whose disks are what it is about
+	}
 	victims := []*Tier{tiers[first]}
 	chance := h.random.IntN(10)
 	if chance == 0 {
@@ -57,27 +60,22 @@ func (h *harm) once(ctx context.Context) (killed int, err error) {
 	return len(victims), nil
 }
 
-// disk does something to the disk of a tier that was killed: a snapshot is taken, or
-// put back, or all is taken away.
+// disk does something to the disk of a tier that was killed: all is taken away, or a
+// snapshot is put back, or if there is none, taken.
 func (h *harm) disk(v *Tier) error {
-	switch h.random.IntN(3) {
-	case 0:
-		if slices.Contains(h.Wiped, v) {
-			h.outcome.Disks[v.Name+" wiped"]++
-			h.kept[v] = false
-			return v.Wipe()
-		}
-	case 1:
-		if slices.Contains(h.Restored, v) && h.kept[v] {
-			h.outcome.Disks[v.Name+" restored"]++
-			h.kept[v] = false
-			return v.Restore()
-		}
-	default:
-		if slices.Contains(h.Restored, v) {
-			h.kept[v] = true
-			return v.Snapshot()
-		}
+	wiped, restored := slices.Contains(h.Wiped, v), slices.Contains(h.Restored, v)
+	switch {
+	case wiped && h.random.IntN(3) == 0:
+		h.outcome.Disks[v.Name+" wiped"]++
+		h.kept[v] = false
+		return v.Wipe()
+	case restored && h.kept[v]:
+		h.outcome.Disks[v.Name+" restored"]++
+		h.kept[v] = false
+		return v.Restore()
+	case restored:
+		h.kept[v] = true
+		return v.Snapshot()
 	}
 	return nil
 }

@@ -2,12 +2,11 @@
 
 package chain
 
-// How often the tiers are killed in each trial, also those
-// that harm disks, and how much is sent meanwhile: records a
-// second of each kind.
+// How often the tiers are killed in each trial, also in those that harm disks, and how
+// much is sent: records of each of a clone's senders, and records a second of each kind.
 const (
 	chainKills   = 20
 	diskKills    = 8
-	cloneRecords = 2000
+	cloneRecords = 1000
 	chainRate    = 1500
 )
