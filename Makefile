@@ -12,13 +12,16 @@ FUZZTIME ?= 10m
 # The modules that the binary carries, built from examples/modules by the same Go.
 BUNDLED := cmd/runnel/bundled/classify.wasm
 
-.PHONY: help run build guests test soak check lint bench bench-compare fuzz package clean deps
+.PHONY: help run chain build guests test soak check lint bench bench-compare fuzz package clean deps
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 run: build ## build everything and run the agent on its embedded default
 	@./bin/runnel run
+
+chain: build ## run a host, a cluster and a central tier on this machine, with certificates made on the spot
+	@./examples/chain/run
 
 build: $(BUNDLED) ## write ./bin/runnel; it wants Go and nothing else
 	@mkdir -p bin
@@ -46,12 +49,12 @@ test: deps build ## every test: vet, staticcheck, unit and race, every guest and
 
 soak: deps build ## the long forms of the tests: hours
 	$(GO) test -tags soak -timeout 6h -count 1 ./wasm/... ./agent/...
-	$(GO) test -tags 'soak integration' -timeout 6h -count 1 ./storage/... ./internal/testkit/integration/...
+	$(GO) test -tags 'soak integration' -timeout 6h -count 1 ./storage/... ./internal/testkit/integration/... ./internal/testkit/chain/...
 
 # The rooms in which goroutines meet.
 RACE := ./agent/... ./storage/... ./forwarders/... ./wasm/... ./internal/listen/... ./internal/tlsconf/... ./cmd/...
 # What talks to real daemons: Docker, rsyslog, syslog-ng; and the store on disks that fail (strace, mount).
-INTEGRATION := ./internal/testkit/integration/... ./examples/... ./storage/...
+INTEGRATION := ./internal/testkit/integration/... ./internal/testkit/chain/... ./examples/... ./storage/...
 
 check: $(BUNDLED) ## vet, staticcheck and unit tests, in under three minutes
 	$(GO) vet ./...
