@@ -25,6 +25,7 @@ import (
 	"github.com/runnel-log/runnel/agent/query"
 	"github.com/runnel-log/runnel/forwarders"
 	fileout "github.com/runnel-log/runnel/forwarders/file"
+	relayout "github.com/runnel-log/runnel/forwarders/relay"
 	syslogout "github.com/runnel-log/runnel/forwarders/syslog"
 	"github.com/runnel-log/runnel/forwarders/webhook"
 	"github.com/runnel-log/runnel/internal/config"
@@ -97,7 +98,7 @@ const (
 func realKinds(f forwarders.Forwarder) Kinds {
 	return Kinds{
 		Inputs: []inputs.Kind{syslogin.Kind, httpin.Kind, relpin.Kind, relayin.Kind},
-		Forwarders: []forwarders.Kind{fileout.Kind, syslogout.Kind, webhook.Kind, {
+		Forwarders: []forwarders.Kind{fileout.Kind, relayout.Kind, syslogout.Kind, webhook.Kind, {
 			Name: "test", Options: func() config.Options { return new(testOptions) },
 			New: func(config.Options, forwarders.Setup) (forwarders.Forwarder, error) { return f, nil },
 		}},
