@@ -58,6 +58,7 @@ func (x *session) room(n int) (release func(), err error) {
 		select {
 		case <-freed:
 		case <-late.C:
+			x.in.counters.errors("not_taken").Inc()
 			return nil, fmt.Errorf("%w: no memory for a frame of %d bytes within %s", errRefused, n, x.in.patience.room)
 		case <-x.stopping:
 			return nil, errStopped

@@ -41,15 +41,17 @@ type traced struct {
 // trace finds out where the records are from, and whether the sender may bring them.
 func (f *frame) trace(x *session) error {
 	f.agents = append(f.agents, x.writer.Agent)
-	var lines []*traced
+	var lines map[relaywire.Line]*traced
 	of := func(o *record.Origin) *traced {
-		for _, l := range lines { // few as a rule; the last one mostly
-			if l.Agent == relaywire.Agent(o.Agent) && l.Epoch == o.Epoch && l.Stream == string(o.Stream) {
-				return l
+		w := relaywire.Writer{Agent: o.Agent, Epoch: o.Epoch}
+		l := lines[relaywire.Line{Writer: w, Stream: string(o.Stream)}]
+		if l == nil {
+			if lines == nil {
+				lines = make(map[relaywire.Line]*traced)
 			}
+			l = &traced{Line: relaywire.Line{Writer: w, Stream: string(o.Stream)}}
+			lines[l.Line] = l
 		}
-		l := &traced{Line: relaywire.Line{Writer: relaywire.Writer{Agent: o.Agent, Epoch: o.Epoch}, Stream: string(o.Stream)}}
-		lines = append(lines, l)
 		return l
 	}
 	var line *traced // of the last run
