@@ -3,6 +3,7 @@ package relay
 import (
 	"fmt"
 	"slices"
+	"sort"
 
 	"github.com/runnel-log/runnel/internal/relaywire"
 	"github.com/runnel-log/runnel/record"
@@ -14,99 +15,112 @@ type frame struct {
 	batch  *record.Batch
 	agents []relaywire.Agent // whose records it has, the sender first, each once
 	runs   []run             // in order
-	as     []*traced
+	lines  map[relaywire.Line]*traced
 }
 
 // run is records that follow each other in the frame, and were once stored one after the
 // other in one line.
 type run struct {
-	first, n int    // records of the frame
-	from     uint64 // the offset of the first in its line
-	origin   int    // index of its part in Data.Origins; or one of those below
+	first, n int     // records of the frame
+	from     uint64  // the offset of the first in its line
+	line     *traced // or one of those below
 }
 
-// What a run's origin may be, beside a part of the line that it names.
-const (
-	here  = -1 // the line that it came along
-	child = -2 // what a module made of a record: a number tells it apart, and it is not compared
-	twice = -3 // it is in the frame before
+// What a run may have in place of a line.
+var (
+	here  = new(traced) // it is of the line that it came along
+	child = new(traced) // a module made it of a record: a number tells it apart, and it is not compared
+	twice = new(traced) // it is in the frame before
 )
 
 // traced is what the frame has of one line.
 type traced struct {
 	relaywire.Line
 	ranges relaywire.Ranges
+	first  int // index in Data.Origins of the first of them
 }
 
 // trace finds out where the records are from, and whether the sender may bring them.
 func (f *frame) trace(x *session) error {
 	f.agents = append(f.agents, x.writer.Agent)
-	var lines map[relaywire.Line]*traced
-	of := func(o *record.Origin) *traced {
-		w := relaywire.Writer{Agent: o.Agent, Epoch: o.Epoch}
-		l := lines[relaywire.Line{Writer: w, Stream: string(o.Stream)}]
-		if l == nil {
-			if lines == nil {
-				lines = make(map[relaywire.Line]*traced)
-			}
-			l = &traced{Line: relaywire.Line{Writer: w, Stream: string(o.Stream)}}
-			lines[l.Line] = l
-		}
-		return l
-	}
-	var line *traced // of the last run
+	var order []*traced
 	for i := range f.batch.Len() {
 		o := f.batch.At(i).Origin()
-		if o.IsZero() || o.Child != 0 {
-			origin := here
-			if !o.IsZero() {
-				if err := f.may(x, &o); err != nil {
-					return err
-				}
-				origin = child
+		if o.IsZero() {
+			f.plain(i, here)
+			continue
+		}
+		if o.Child != 0 {
+			if err := f.may(x, &o); err != nil {
+				return err
 			}
-			f.plain(i, origin)
+			f.plain(i, child)
 			continue
 		}
-		if last := len(f.runs) - 1; line != nil && f.runs[last].origin >= 0 && line.Agent == relaywire.Agent(o.Agent) && line.Epoch == o.Epoch &&
-			o.Sequence == f.runs[last].from+uint64(f.runs[last].n) && line.Stream == string(o.Stream) &&
-			(o.Sequence >= line.ranges.End() || !line.ranges.Has(relaywire.Range{From: o.Sequence, To: o.Sequence + 1})) {
-			f.runs[last].n++
-			line.ranges = line.ranges.Add(relaywire.Range{From: o.Sequence, To: o.Sequence + 1})
-			continue
+		line := f.line(&o)
+		if len(line.ranges) == 0 {
+			if err := f.may(x, &o); err != nil {
+				return err
+			}
+			order = append(order, line)
 		}
-		if err := f.may(x, &o); err != nil {
-			return err
-		}
-		if o.Sequence+1 == 0 {
+		at := relaywire.Range{From: o.Sequence, To: o.Sequence + 1}
+		if at.To == 0 {
 			return fmt.Errorf("%w: a record from behind the last offset", errProtocol)
 		}
-		line = of(&o)
-		at := relaywire.Range{From: o.Sequence, To: o.Sequence + 1}
-		if line.ranges.Has(at) {
+		if at.From < line.ranges.End() && line.ranges.Has(at) {
 			f.plain(i, twice)
 			continue
 		}
 		line.ranges = line.ranges.Add(at)
-		f.runs = append(f.runs, run{first: i, n: 1, from: o.Sequence, origin: len(f.as)})
-		f.as = append(f.as, line)
+		f.add(i, at.From, line)
 	}
-	for _, r := range f.runs {
-		if r.origin >= 0 {
-			part := relaywire.Part{Line: f.as[r.origin].Line, Range: relaywire.Range{From: r.from, To: r.from + uint64(r.n)}}
-			f.Origins = append(f.Origins, part)
+	for _, line := range order {
+		line.first = len(f.Origins)
+		for _, r := range line.ranges {
+			f.Origins = append(f.Origins, relaywire.Part{Line: line.Line, Range: r})
 		}
 	}
 	return nil
 }
 
-// plain adds a record without a line of its own.
-func (f *frame) plain(i, origin int) {
-	if last := len(f.runs) - 1; last >= 0 && f.runs[last].origin == origin {
-		f.runs[last].n++
+// line returns the line that an origin names.
+func (f *frame) line(o *record.Origin) *traced {
+	w := relaywire.Writer{Agent: o.Agent, Epoch: o.Epoch}
+	if n := len(f.runs); n > 0 { // the one of the record before, mostly
+		if last := f.runs[n-1].line; len(last.ranges) > 0 && last.Writer == w && last.Stream == string(o.Stream) {
+			return last
+		}
+	}
+	line := f.lines[relaywire.Line{Writer: w, Stream: string(o.Stream)}]
+	if line == nil {
+		if f.lines == nil {
+			f.lines = make(map[relaywire.Line]*traced)
+		}
+		line = &traced{Line: relaywire.Line{Writer: w, Stream: string(o.Stream)}}
+		f.lines[line.Line] = line
+	}
+	return line
+}
+
+// add adds a record that was at an offset of a line.
+func (f *frame) add(i int, at uint64, line *traced) {
+	if n := len(f.runs); n > 0 {
+		if last := &f.runs[n-1]; last.line == line && last.from+uint64(last.n) == at {
+			last.n++
+			return
+		}
+	}
+	f.runs = append(f.runs, run{first: i, n: 1, from: at, line: line})
+}
+
+// plain adds a record without a line.
+func (f *frame) plain(i int, what *traced) {
+	if n := len(f.runs); n > 0 && f.runs[n-1].line == what {
+		f.runs[n-1].n++
 		return
 	}
-	f.runs = append(f.runs, run{first: i, n: 1, origin: origin})
+	f.runs = append(f.runs, run{first: i, n: 1, line: what})
 }
 
 // may says whether the sender may bring records of an agent.
@@ -155,14 +169,15 @@ func (f *frame) fresh(v *relaywire.Verdict) *record.Batch {
 
 // isNew reports whether a record of a run is neither known along this line nor from its origin.
 func (f *frame) isNew(v *relaywire.Verdict, missing relaywire.Ranges, r *run, i int, at uint64) bool {
-	if !missing.Has(relaywire.Range{From: at, To: at + 1}) || r.origin == twice {
+	if !missing.Has(relaywire.Range{From: at, To: at + 1}) || r.line == twice {
 		return false
 	}
-	if r.origin < 0 {
+	if r.line == here || r.line == child {
 		return true
 	}
 	sequence := r.from + uint64(i-r.first)
-	return relaywire.Ranges(v.Origins[r.origin]).Has(relaywire.Range{From: sequence, To: sequence + 1})
+	part := sort.Search(len(r.line.ranges), func(n int) bool { return sequence < r.line.ranges[n].To })
+	return relaywire.Ranges(v.Origins[r.line.first+part]).Has(relaywire.Range{From: sequence, To: sequence + 1})
 }
 
 // asItIs reports whether all is new, has its origin already and is routed nowhere.
@@ -179,7 +194,7 @@ func (f *frame) asItIs(v *relaywire.Verdict) bool {
 		}
 	}
 	for _, r := range f.runs {
-		if r.origin == here || r.origin == twice {
+		if r.line == here || r.line == twice {
 			return false
 		}
 	}

@@ -234,6 +234,19 @@ func TestRecordsThatComeTwoWaysAreStoredOnce(t *testing.T) {
 	}
 }
 
+// An origin that says next to nothing is one like any other.
+func TestAnOriginOfNobody(t *testing.T) {
+	r := inputtest.Start(t, Kind, "", plain, inputtest.Setup{})
+	c := dial(t, r, host)
+	c.ask("app", forever)
+	nobody := batch(texts(1, 2), nil)
+	nobody.AppendBatch(batch(texts(2, 4), from(relaywire.Writer{}, "", 7)), 0, 2)
+	c.say(c.frame("app", 1, nobody))
+	c.say(c.frame("app", 4, batch(texts(4, 5), from(relaywire.Writer{}, "", 8))))
+	c.acked(2)
+	want(t, r, 1, 4)
+}
+
 // What a module made of a record has the record's origin and a number, and is not compared.
 func TestChildrenAreNotTakenForTheirParents(t *testing.T) {
 	r := inputtest.Start(t, Kind, "", plain, inputtest.Setup{})
