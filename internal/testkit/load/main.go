@@ -33,6 +33,8 @@ type options struct {
 	connections   int
 	rate          int
 	keep          bool
+	commit        string
+	inputs        []string // of tiers
 }
 
 // result is one run.
@@ -53,7 +55,8 @@ func main() {
 	var o options
 	flag.StringVar(&o.runnel, "runnel", "bin/runnel", "the binary to measure")
 	flag.StringVar(&o.guest, "guest", "cmd/runnel/bundled/classify.wasm", "the Go module of the relay scenario")
-	flag.StringVar(&o.do, "do", "idle,relay,plain,udp", "scenarios, in order")
+	flag.StringVar(&o.do, "do", "idle,relay,plain,udp", "scenarios, in order; chain, chain-far, chain-paced and chain-lone are of three agents")
+	flag.StringVar(&o.commit, "commit", "auto", "agent.commit_every of the three")
 	flag.IntVar(&o.count, "count", 2_000_000, "messages")
 	flag.IntVar(&o.size, "size", 300, "bytes a message")
 	flag.IntVar(&o.connections, "connections", 4, "TCP connections")
@@ -85,6 +88,12 @@ func (o options) measure(scenario string) (result, error) {
 	} else {
 		defer os.RemoveAll(dir)
 	}
+	r := result{Scenario: scenario}
+	if strings.HasPrefix(scenario, "chain") {
+		err := o.chain(dir, scenario, &r)
+		r.perMillion()
+		return r, err
+	}
 	sink, err := startSink()
 	if err != nil {
 		return result{}, err
@@ -95,7 +104,6 @@ func (o options) measure(scenario string) (result, error) {
 		return result{}, err
 	}
 	defer a.stop()
-	r := result{Scenario: scenario}
 	switch scenario {
 	case "idle":
 		err = a.idle(&r)
@@ -106,11 +114,15 @@ func (o options) measure(scenario string) (result, error) {
 	default:
 		err = errors.New("no such scenario; there are idle, relay, plain, udp")
 	}
+	r.perMillion()
+	return r, err
+}
+
+func (r *result) perMillion() {
 	if r.Arrived > 0 {
 		r.CPUMillion = r.CPU / float64(r.Arrived) * 1e6
 		r.PerSecond = float64(r.Arrived) / r.Seconds
 	}
-	return r, err
 }
 
 const config = `
@@ -153,10 +165,15 @@ func (o options) startAgent(dir, scenario, sink string) (*agentProcess, error) {
 		return nil, err
 	}
 	text := fmt.Sprintf(config, dir, input, strings.NewReplacer("%[1]s", sink, "%[2]s", guest).Replace(parts[scenario]))
-	path := filepath.Join(dir, "runnel.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "runnel.yaml"), []byte(text), 0o600); err != nil {
 		return nil, err
 	}
+	return o.launch(dir, input)
+}
+
+// launch starts the binary on the configuration in dir.
+func (o options) launch(dir, input string) (*agentProcess, error) {
+	path := filepath.Join(dir, "runnel.yaml")
 	a := &agentProcess{cmd: exec.Command(o.runnel, "run", "-c", path), input: input, log: new(bytes.Buffer)}
 	a.cmd.Stderr = a.log
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
