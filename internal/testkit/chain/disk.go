@@ -35,5 +35,8 @@ func (t *Tier) Restore() error {
 // Wipe takes the agent's disk away, and its identity with it.
 func (t *Tier) Wipe() error { return os.RemoveAll(t.data()) }
 
+// Data is the agent's folder.
+func (t *Tier) Data() string { return t.data() }
+
 func (t *Tier) data() string     { return filepath.Join(t.Dir, "data") }
 func (t *Tier) snapshot() string { return filepath.Join(t.Dir, "snapshot") }

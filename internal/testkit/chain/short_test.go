@@ -6,7 +6,8 @@ package chain
 // much is sent: records of each of a clone's senders, and records a second of each kind.
 const (
 	chainKills   = 20
-	diskKills    = 8
-	cloneRecords = 1000
+	diskKills    = 6
+	fullKills    = 4
+	cloneRecords = 500
 	chainRate    = 1500
 )

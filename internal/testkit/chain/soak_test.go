@@ -8,6 +8,7 @@ package chain
 const (
 	chainKills   = 250
 	diskKills    = 300
+	fullKills    = 100
 	cloneRecords = 50000
 	chainRate    = 6000
 )
