@@ -227,11 +227,9 @@ func (t *tiers) through(r *result, s *timedSink, every time.Duration, n int) err
 		return err
 	}
 	time.Sleep(time.Second)
-	tick := time.NewTicker(every)
-	defer tick.Stop()
 	cpu, began := t.agents[1].cpu(), time.Now()
 	for i := range n {
-		<-tick.C
+		time.Sleep(time.Until(began.Add(time.Duration(i) * every)))
 		if err := send(1 + i); err != nil {
 			return err
 		}

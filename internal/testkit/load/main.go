@@ -315,7 +315,7 @@ func (o options) send(a *agentProcess, to string, args ...string) (*exec.Cmd, er
 	return cmd, cmd.Start()
 }
 
-// stored asks the agent how many records its pipelines have stored and how many
+// stored asks the agent how many records its streams have and how many
 // datagrams the kernel dropped.
 func (a *agentProcess) stored() (records int64, drops int64, err error) {
 	answer, err := a.client.Get("http://agent/api/v1/status")
@@ -324,8 +324,8 @@ func (a *agentProcess) stored() (records int64, drops int64, err error) {
 	}
 	defer answer.Body.Close() //nolint:errcheck // read only
 	var s struct {
-		Pipelines []struct{ Stored int64 }
-		Inputs    []struct {
+		Streams []struct{ Records int64 }
+		Inputs  []struct {
 			Listeners []struct {
 				KernelDrops int64 `json:"kernel_drops"`
 			}
@@ -334,8 +334,8 @@ func (a *agentProcess) stored() (records int64, drops int64, err error) {
 	if err := json.NewDecoder(answer.Body).Decode(&s); err != nil {
 		return 0, 0, err
 	}
-	for _, p := range s.Pipelines {
-		records += p.Stored
+	for _, stream := range s.Streams {
+		records += stream.Records
 	}
 	for _, in := range s.Inputs {
 		for _, l := range in.Listeners {
