@@ -112,8 +112,9 @@ func (s *Source) Streams() []string {
 
 func (s *Source) Marks(f func(key string, value []byte)) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	for key, value := range s.Kept {
+	kept := maps.Clone(s.Kept)
+	s.mu.Unlock()
+	for key, value := range kept {
 		f(key, value)
 	}
 }

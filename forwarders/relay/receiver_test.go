@@ -36,21 +36,22 @@ type receiver struct {
 	mu   sync.Mutex
 	thaw *sync.Cond // on mu
 	// guarded by mu:
-	known   *relaywire.Known
-	texts   []string
-	gone    []relaywire.Gone
-	frozen  bool
-	conns   map[net.Conn]bool
-	hellos  []relaywire.Hello
-	asks    []relaywire.Ask
-	reports int
-	byes    int
-	busy    int // hellos to turn away
-	credit  uint64
-	above   []relaywire.Hop
-	welcome func(*relaywire.Welcome)                        // changes it
-	tell    func(*relaywire.Tell)                           // likewise
-	answer  func(c net.Conn, m relaywire.Message) (ok bool) // answers in its place; false: hang up
+	known    *relaywire.Known
+	texts    []string
+	gone     []relaywire.Gone
+	frozen   bool
+	conns    map[net.Conn]bool
+	hellos   []relaywire.Hello
+	asks     []relaywire.Ask
+	reports  int
+	byes     int
+	busy     int // hellos to turn away
+	credit   uint64
+	above    []relaywire.Hop
+	welcome  func(*relaywire.Welcome)                        // changes it
+	tell     func(*relaywire.Tell)                           // likewise
+	visiting *visit                                          // whose message is being answered
+	answer   func(c net.Conn, m relaywire.Message) (ok bool) // answers in its place; false: hang up
 }
 
 func startReceiver(t testing.TB, network, address string, secure *tls.Config) *receiver {
@@ -139,6 +140,7 @@ func (v *visit) take(m relaywire.Message) bool {
 	if q, ok := m.(*relaywire.Ask); ok {
 		v.asks = append(v.asks, *q)
 	}
+	v.visiting = v
 	if v.answer != nil {
 		return v.answer(v.c, m)
 	}
@@ -183,6 +185,11 @@ func (v *visit) obey(m relaywire.Message) bool {
 
 // data stores what is new of a frame and acknowledges it.
 func (v *visit) data(d *relaywire.Data) bool {
+	return v.keep(d) && v.say(&relaywire.Ack{Number: d.Number})
+}
+
+// keep stores what is new of a frame.
+func (v *visit) keep(d *relaywire.Data) bool {
 	d.Agent = v.writer.Agent
 	verdict, err := v.known.Judge(v.writer, v.number, d)
 	if err != nil {
@@ -194,7 +201,7 @@ func (v *visit) data(d *relaywire.Data) bool {
 		v.store(d)
 		v.known.Take(verdict)
 	}
-	return v.say(&relaywire.Ack{Number: d.Number})
+	return true
 }
 
 func (v *visit) store(d *relaywire.Data) {
@@ -358,6 +365,12 @@ func (s *sender) acked(t testing.TB, from, to uint64) {
 // tries delivers until it works, as the agent does, and returns the errors on the way.
 func (s *sender) tries(t testing.TB, from, to uint64) (errs []error) {
 	t.Helper()
+	return s.triesWith(t, from, to, func(forwarders.Ack) {})
+}
+
+// triesWith is tries that shows the last Ack.
+func (s *sender) triesWith(t testing.TB, from, to uint64, last func(forwarders.Ack)) (errs []error) {
+	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for time.Now().Before(deadline) {
 		ack, err := s.Deliver(t.Context(), forwardertest.Batch(t, "app", from, to, nil))
@@ -365,6 +378,7 @@ func (s *sender) tries(t testing.TB, from, to uint64) (errs []error) {
 			var n int
 			if n, err = ack.Wait(t.Context()); err == nil {
 				s.source.Keep(ack)
+				last(ack)
 				return errs
 			}
 			from += uint64(n)
