@@ -164,7 +164,7 @@ func (t *Tier) Log() string {
 func (t *Tier) Complaints() (all []string, err error) {
 	text, err := os.ReadFile(t.logFile())
 	for line := range bytes.Lines(text) {
-		if bytes.Contains(line, []byte(`"level":"error"`)) || bytes.Contains(line, []byte("panic:")) || bytes.Contains(line, []byte("bug:")) {
+		if bytes.Contains(line, []byte(`"level":"error"`)) || bytes.Contains(line, []byte("panic:")) || bytes.Contains(line, []byte("DATA RACE")) || bytes.Contains(line, []byte("bug:")) {
 			all = append(all, t.Name+": "+strings.TrimSpace(string(line)))
 		}
 	}
