@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/klauspost/compress/s2"
+
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/record"
 )
@@ -20,6 +22,7 @@ type Source struct {
 	Of    map[string][]forwarders.Part // by stream
 	Texts func(offset uint64) string   // of the records (Batch); nil: they cannot be read
 	Kept  map[string][]byte            // marks
+	Whole *record.Batch                // what the block that begins at every offset holds; nil: none does
 
 	mu sync.Mutex // guards all of the above
 }
@@ -99,6 +102,15 @@ func (s *Source) Record(stream string, offset uint64, f func(record.View)) bool 
 	}
 	f(b.At(0))
 	return true
+}
+
+func (s *Source) Packed(_ string, _ uint32, _ uint64, dst []byte) (packed []byte, records, raw int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Whole == nil {
+		return dst, 0, 0, false
+	}
+	return append(dst, s2.Encode(nil, s.Whole.Bytes())...), s.Whole.Len(), s.Whole.Size(), true
 }
 
 func (s *Source) Streams() []string {

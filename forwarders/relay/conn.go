@@ -29,6 +29,7 @@ var (
 const (
 	reportEvery = 10 * time.Second // and so often a receiver that lives says something
 	writePiece  = 16 << 10         // bytes after which a write has made progress
+	keptFrames  = 1 << 20          // bytes of room for frames that are kept for the next
 	goodbye     = 100 * time.Millisecond
 )
 
@@ -51,6 +52,7 @@ type conn struct {
 	behindFirst map[string]uint64 // behind at the beginning; not changed any more
 
 	writing sync.Mutex // one message at a time; taken before mu
+	frames  []byte     // room for one; guarded by writing
 
 	mu      sync.Mutex
 	changed *sync.Cond // on mu: anything below did
@@ -291,7 +293,11 @@ func (c *conn) late(now time.Time) error {
 func (c *conn) write(m relaywire.Message) error {
 	c.writing.Lock()
 	defer c.writing.Unlock()
-	return c.writeFrames(relaywire.Append(nil, m), true)
+	frames := relaywire.Append(c.frames[:0], m)
+	if c.frames = frames; cap(frames) > keptFrames {
+		c.frames = nil
+	}
+	return c.writeFrames(frames, true)
 }
 
 // writeFrames writes what is to be on the wire in pieces, each of which is progress if

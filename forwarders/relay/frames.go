@@ -88,6 +88,21 @@ type packer struct {
 	room []byte
 }
 
+// packed returns a batch as its block lies in the store, compressed already; nil: it is not
+// one whole block, or is to be compressed otherwise. It lasts until the next call.
+func (p *packer) packed(b *forwarders.Batch, s forwarders.Source) []byte {
+	n := b.Records.Len()
+	if p.how != compressFast || b.From != "" || b.Places != nil || b.Offsets[n-1]-b.Offsets[0] != uint64(n-1) {
+		return nil
+	}
+	packed, records, raw, ok := s.Packed(b.Stream, b.Epoch, b.Offsets[0], p.room[:0])
+	p.room = packed[:0]
+	if !ok || records != n || raw != b.Records.Size() {
+		return nil
+	}
+	return packed
+}
+
 // pack returns the compressed records of a batch from from to to, and how long they were
 // before; until the next call.
 func (p *packer) pack(b *record.Batch, from, to int) (payload []byte, raw int) {

@@ -146,7 +146,12 @@ func (f *Forwarder) send(c *conn, l *course, a *ack, b *forwarders.Batch) error 
 			Gone: p.gone(b, l.epoch, f.source.Parts)}
 		if p.from < p.to {
 			var raw int
-			d.Payload, raw = f.packer.pack(b.Records, p.from, p.to)
+			if p.from == 0 && p.to == b.Records.Len() {
+				d.Payload, raw = f.packer.packed(b, f.source), b.Records.Size()
+			}
+			if d.Payload == nil {
+				d.Payload, raw = f.packer.pack(b.Records, p.from, p.to)
+			}
 			d.Raw, d.Offsets = uint32(raw), offsetsOf(b.Offsets[p.from:p.to])
 			d.Sum = relaywire.Sum(p.To-1, b.Records.At(p.to-1))
 		}

@@ -138,12 +138,17 @@ func (f *frame) may(x *session, o *record.Origin) error {
 	return nil
 }
 
+// originSize is what an origin adds to a record, beside the stream's name.
+const originSize = 32
+
 // fresh returns the records that are new, as they are stored here, and gives up the rest.
 func (f *frame) fresh(v *relaywire.Verdict) *record.Batch {
 	if f.asItIs(v) {
 		return f.batch
 	}
 	b := record.NewBatch()
+	b.Room(f.batch.Size() + f.batch.Len()*(originSize+len(f.Stream))) // at once, and not piece by piece
+	b.Reset()
 	o := record.Origin{Agent: f.Agent, Epoch: f.Epoch, Stream: []byte(f.Stream)}
 	missing := relaywire.Ranges(v.Missing)
 	offsets := f.Offsets
