@@ -24,7 +24,8 @@ type Source struct {
 	Kept  map[string][]byte            // marks
 	Whole *record.Batch                // what the block that begins at every offset holds; nil: none does
 
-	mu sync.Mutex // guards all of the above
+	mu     sync.Mutex // guards all of the above, and packed
+	packed []byte     // Whole, once it was asked for
 }
 
 // Set changes the source.
@@ -110,7 +111,10 @@ func (s *Source) Packed(_ string, _ uint32, _ uint64, dst []byte) (packed []byte
 	if s.Whole == nil {
 		return dst, 0, 0, false
 	}
-	return append(dst, s2.Encode(nil, s.Whole.Bytes())...), s.Whole.Len(), s.Whole.Size(), true
+	if s.packed == nil {
+		s.packed = s2.Encode(nil, s.Whole.Bytes())
+	}
+	return append(dst, s.packed...), s.Whole.Len(), s.Whole.Size(), true
 }
 
 func (s *Source) Streams() []string {
