@@ -31,8 +31,8 @@ type delivery struct {
 	name      string
 	config    ForwarderConfig
 	forwarder forwarders.Forwarder
-	batching  forwarders.Batching
-	where     *evaluators // nil: every record
+	batching  forwarders.Batching // the sending goroutine's, once it runs
+	where     *evaluators         // nil: every record
 	store     *storage.Store
 	counts    *deliveryCounts
 	events    events
@@ -69,16 +69,21 @@ type narrowing struct {
 func newDelivery(c ForwarderConfig, f forwarders.Forwarder, store *storage.Store, counts *deliveryCounts, e events) *delivery {
 	d := &delivery{name: c.Name, config: c, forwarder: f, store: store, counts: counts, events: e, state: "up", redrives: newRedrives(c.Name),
 		next: make(map[string]uint64), skip: make(map[string]map[uint64]*grave), seen: make(map[string]uint64), narrow: make(map[string]narrowing), edges: make(edges)}
-	if b, ok := f.(forwarders.Batcher); ok {
+	d.ask()
+	if c.Where != nil {
+		d.where = newEvaluators(c.Where)
+	}
+	return d
+}
+
+// ask asks the forwarder how it wants its batches now.
+func (d *delivery) ask() {
+	if b, ok := d.forwarder.(forwarders.Batcher); ok {
 		d.batching = b.Batching()
 	}
 	if d.batching.Wait > 0 && d.batching.Records == 0 {
 		d.batching.Records = record.BatchRecords
 	}
-	if c.Where != nil {
-		d.where = newEvaluators(c.Where)
-	}
-	return d
 }
 
 // Run delivers until ctx ends, then waits for the acks still open, at most

@@ -86,6 +86,7 @@ func (d *delivery) runSend(ctx, acking context.Context, window chan<- sent) erro
 		idle := true
 		var soonest time.Duration // until a batch that waits for more records goes out
 		for _, stream := range r.streams() {
+			d.ask()
 			ready, wait := r.ready(stream)
 			if !ready {
 				if wait > 0 && (soonest == 0 || wait < soonest) {

@@ -147,6 +147,7 @@ type Batching struct {
 
 // Batcher is a Forwarder that has a say in how its batches are cut.
 type Batcher interface {
+	// Batching is asked before each batch: over a long way larger ones may be due.
 	Batching() Batching
 }
 

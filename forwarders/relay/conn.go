@@ -42,6 +42,7 @@ type conn struct {
 	timeout  time.Duration
 	writer   relaywire.Writer // in whose name it is
 	welcome  *relaywire.Welcome
+	way      time.Duration         // there and back, as the hello and the welcome took
 	told     func([]relaywire.Hop) // of a new path
 	running  sync.WaitGroup        // its goroutines
 	ended    chan struct{}         // closed by fail
@@ -117,10 +118,12 @@ func dial(ctx context.Context, d *dialing) (*conn, error) {
 
 // begin says hello and looks at the answer.
 func (c *conn) begin(hello *relaywire.Hello) error {
+	said := time.Now()
 	if _, err := c.out.Write(relaywire.Append(nil, hello)); err != nil {
 		return err
 	}
 	m, err := c.in.Next()
+	c.way = time.Since(said)
 	if err != nil {
 		return reading(err)
 	}

@@ -110,6 +110,25 @@ func newForwarder(o *Options, s forwarders.Setup) (*Forwarder, error) {
 	return f, nil
 }
 
+// Over a way as long as this, batches are as large as they may be: as many as may be under
+// way at once (64) are to last until the first is acknowledged. Over a shorter one
+// a batch is a block of the store, which goes out as it lies there.
+const (
+	longWay     = 20 * time.Millisecond
+	longRecords = 4096
+	longBytes   = 1 << 20
+)
+
+// Batching says how large batches are on the session under way.
+func (f *Forwarder) Batching() forwarders.Batching {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.conn != nil && f.conn.way >= longWay {
+		return forwarders.Batching{Records: longRecords, Bytes: longBytes}
+	}
+	return forwarders.Batching{}
+}
+
 // Deliver writes what the receiver does not have of b, waiting while it has no
 // credit; the Ack waits until that is on its disk.
 func (f *Forwarder) Deliver(ctx context.Context, b *forwarders.Batch) (forwarders.Ack, error) {
