@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/storage"
 )
 
 // Reload reads the configuration again and swaps what has changed. On an error
@@ -159,6 +160,26 @@ func (a *Agent) expect(c *Config) {
 			}
 		}
 	}
+}
+
+// expectRelayed does the same for a stream that no configuration names, before the first
+// of its records is relayed into it. c is the input's, for when none is in place yet.
+func (a *Agent) expectRelayed(c *Config, stream string) {
+	if _, seen := a.expected.Load(stream); seen {
+		return
+	}
+	a.mu.Lock()
+	if a.config != nil {
+		c = a.config
+	}
+	a.mu.Unlock()
+	there := slices.ContainsFunc(a.store.Streams(), func(s storage.StreamInfo) bool { return s.Name == stream })
+	for _, f := range c.Forwarders {
+		if _, has := a.store.Cursor(f.Name, stream); !has && !there && f.covers(stream) {
+			a.store.MoveCursor(f.Name, stream, 1)
+		}
+	}
+	a.expected.Store(stream, true)
 }
 
 // swapRoutes sends the batches of every input to the new pipelines. An input
