@@ -176,6 +176,9 @@ func (t *tiers) fill() error {
 	defer c.Close() //nolint:errcheck // flushed before
 	w := bufio.NewWriterSize(c, 256<<10)
 	lines := someLines(1<<14, t.o.size)
+	if t.o.even {
+		lines = lines[:1]
+	}
 	for i := range t.o.count {
 		if _, err := w.Write(lines[i%len(lines)]); err != nil {
 			return err
@@ -376,6 +379,8 @@ func (o options) chain(dir, scenario string, r *result) error {
 	}
 	defer t.close()
 	switch {
+	case scenario == "chain-agents":
+		return t.idleAgents(r, 10_000)
 	case !paced:
 		return t.drain(r)
 	case scenario == "chain-lone":

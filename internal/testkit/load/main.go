@@ -34,6 +34,7 @@ type options struct {
 	rate          int
 	keep          bool
 	commit        string
+	even          bool
 	inputs        []string // of tiers
 }
 
@@ -55,7 +56,8 @@ func main() {
 	var o options
 	flag.StringVar(&o.runnel, "runnel", "bin/runnel", "the binary to measure")
 	flag.StringVar(&o.guest, "guest", "cmd/runnel/bundled/classify.wasm", "the Go module of the relay scenario")
-	flag.StringVar(&o.do, "do", "idle,relay,plain,udp", "scenarios, in order; chain, chain-far, chain-paced and chain-lone are of three agents")
+	flag.StringVar(&o.do, "do", "idle,relay,plain,udp", "scenarios, in order; chain, chain-far, chain-paced, chain-lone and chain-agents are of three agents")
+	flag.BoolVar(&o.even, "even", false, "chain and chain-far: the same line again and again, which takes next to nothing to compress")
 	flag.StringVar(&o.commit, "commit", "auto", "agent.commit_every of the three")
 	flag.IntVar(&o.count, "count", 2_000_000, "messages")
 	flag.IntVar(&o.size, "size", 300, "bytes a message")
