@@ -27,6 +27,7 @@ type known struct {
 	// guarded by mu:
 	owners   map[relaywire.Agent]owner
 	sessions map[relaywire.Writer]*session
+	open     map[relaywire.Agent]int            // sessions of an agent; none: it is not there
 	last     map[relaywire.Agent]inputs.Receipt // of what was handed to the pipeline last of an agent's
 }
 
@@ -37,7 +38,7 @@ type owner struct {
 }
 
 func newKnown(marks func(f func(key string, value []byte)), e events) *known {
-	k := &known{Known: relaywire.NewKnown(), owners: make(map[relaywire.Agent]owner), sessions: make(map[relaywire.Writer]*session),
+	k := &known{Known: relaywire.NewKnown(), owners: make(map[relaywire.Agent]owner), sessions: make(map[relaywire.Writer]*session), open: make(map[relaywire.Agent]int),
 		last: make(map[relaywire.Agent]inputs.Receipt)}
 	marks(func(key string, value []byte) {
 		if id, ok := strings.CutPrefix(key, ownerKey); ok && len(id) == len(relaywire.Agent{}) {
@@ -76,6 +77,8 @@ func (k *known) begin(x *session) {
 	defer k.mu.Unlock()
 	if before := k.sessions[x.writer]; before != nil {
 		before.fence()
+	} else {
+		k.open[x.writer.Agent]++
 	}
 	k.sessions[x.writer] = x
 }
@@ -88,12 +91,12 @@ func (k *known) end(x *session) {
 	defer k.mu.Unlock()
 	if k.sessions[x.writer] == x {
 		delete(k.sessions, x.writer)
+		k.open[x.writer.Agent]--
 	}
-	for w := range k.sessions {
-		if w.Agent == x.writer.Agent {
-			return
-		}
+	if k.open[x.writer.Agent] > 0 {
+		return
 	}
+	delete(k.open, x.writer.Agent)
 	if o, ok := k.owners[x.writer.Agent]; ok && !o.kept {
 		delete(k.owners, x.writer.Agent)
 	}

@@ -78,8 +78,9 @@ type session struct {
 
 func (in *Input) newSession(ctx context.Context, s *stream, c net.Conn, who *listen.Peer) *session {
 	x := &session{in: in, at: s, conn: c, out: c, who: who, bye: func() {},
-		// Room for many small frames while one commit is on its way; then reading waits.
-		pending: make(chan pending, 256), gone: make(chan struct{}), stopping: make(chan struct{})}
+		// Room for as many frames as a sender has under way while one commit is; then reading
+		// waits. It is most of what an idle connection costs.
+		pending: make(chan pending, 64), gone: make(chan struct{}), stopping: make(chan struct{})}
 	x.ctx, x.cancel = context.WithCancel(ctx)
 	return x
 }
