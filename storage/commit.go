@@ -35,12 +35,15 @@ func (s *Store) runCommitter() {
 	debug.SetPanicOnFault(true)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var last time.Time // when the last commit began
+	var last time.Time // when the last commit began that counts for the pace
 	for {
 		wait, closing := s.due(time.Since(last))
 		if wait <= 0 || closing {
-			last = time.Now()
-			s.commit(s.intake.take())
+			g := s.intake.take()
+			if g.records > 0 || g.hurry || s.options.CommitEvery > 0 { // or else a lone record that comes behind a cursor's move would wait
+				last = time.Now()
+			}
+			s.commit(g)
 			if closing {
 				return
 			}
