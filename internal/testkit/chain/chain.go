@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
@@ -167,10 +168,14 @@ func certify(dir string, serve, speak map[string]string) error {
 }
 
 // freeAddress is on loopback, below the ports that the kernel gives out, so that a tier
-// that was killed finds it free.
+// that was killed finds it free. Where all of 127.0.0.0/8 is loopback it is one that nobody
+// else will come upon meanwhile.
 func freeAddress() (string, error) {
 	for range 100 {
 		at := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(12_000))
+		if runtime.GOOS == "linux" {
+			at = fmt.Sprintf("127.%d.%d.%d:%d", 1+rand.IntN(254), rand.IntN(256), 1+rand.IntN(254), 20_000+rand.IntN(12_000))
+		}
 		if l, err := net.Listen("tcp", at); err == nil {
 			return at, l.Close()
 		}

@@ -100,13 +100,15 @@ func run(t *testing.T, o Options, change func(*Trial)) {
 // last tier: nothing is lost, nothing is there twice, each stream is in order, and
 // every tier's ledger adds up.
 func TestChainTakesEachRecordOnce(t *testing.T) {
-	t.Run("frames", func(t *testing.T) { run(t, Options{}, func(*Trial) {}) })
-	t.Run("tls", func(t *testing.T) { run(t, Options{TLS: true}, func(*Trial) {}) })
+	t.Parallel()
+	t.Run("frames", func(t *testing.T) { t.Parallel(); run(t, Options{}, func(*Trial) {}) })
+	t.Run("tls", func(t *testing.T) { t.Parallel(); run(t, Options{TLS: true}, func(*Trial) {}) })
 }
 
 // TestChainOutlivesItsDisks: the disks of the upper tiers are put back to what they were,
 // or lost, between kills. What the host has is at the last tier in the end, once and in order.
 func TestChainOutlivesItsDisks(t *testing.T) {
+	t.Parallel()
 	run(t, Options{}, func(by *Trial) {
 		upper := []*Tier{by.Clusters[0], by.Central}
 		by.Restored, by.Wiped = upper, upper
@@ -117,6 +119,7 @@ func TestChainOutlivesItsDisks(t *testing.T) {
 // TestARestoredHostRepeatsNothing: the host's disk is put back to what it was. What it
 // has then, and what it takes from then on, is at the last tier once.
 func TestARestoredHostRepeatsNothing(t *testing.T) {
+	t.Parallel()
 	run(t, Options{}, func(by *Trial) {
 		by.Restored = []*Tier{by.Host, by.Clusters[0]}
 		by.Kills = diskKills
@@ -126,5 +129,6 @@ func TestARestoredHostRepeatsNothing(t *testing.T) {
 // TestTwoWaysAreOne: the host has two clusters to turn to, and does so whenever one is
 // killed or the way to it fails. Where the ways meet each record is there once.
 func TestTwoWaysAreOne(t *testing.T) {
+	t.Parallel()
 	run(t, Options{Two: true}, func(by *Trial) { by.Kills = diskKills })
 }

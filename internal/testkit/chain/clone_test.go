@@ -13,6 +13,7 @@ import (
 // TestClonesSpeakForThemselves: a host is copied with its disk, and both run at once, as
 // two machines made of one image do. What either has is at the last tier once.
 func TestClonesSpeakForThemselves(t *testing.T) {
+	t.Parallel()
 	by := *seed
 	if by == 0 {
 		by = uint64(time.Now().UnixNano())

@@ -26,6 +26,7 @@ type Proxy struct {
 	mu sync.Mutex
 	// guarded by mu:
 	calm   bool
+	shut   bool
 	conns  uint64
 	open   map[*link]bool
 	done   [kinds]int // faults that came to pass
@@ -73,6 +74,24 @@ func (p *Proxy) Harm() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.calm = false
+}
+
+// Shut ends all connections and takes no more until Open: whoever is below has nobody
+// above.
+func (p *Proxy) Shut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shut = true
+	for l := range p.open {
+		l.close()
+	}
+}
+
+// Open ends what Shut began.
+func (p *Proxy) Open() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shut = false
 }
 
 // Done says which faults came to pass how often, and what was said that is no
@@ -137,7 +156,7 @@ func (p *Proxy) serve(c net.Conn) {
 	l.ended, l.over = context.WithCancel(p.ctx)
 	defer l.over()
 	p.mu.Lock()
-	if p.ctx.Err() != nil {
+	if p.ctx.Err() != nil || p.shut {
 		p.mu.Unlock()
 		return
 	}

@@ -38,7 +38,7 @@ func NewTier(runnel, dir, name, config string) (*Tier, error) {
 		return nil, err
 	}
 	t := &Tier{Name: name, Dir: dir, runnel: runnel}
-	t.client = &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+	t.client = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", dir+"/api.sock")
 	}}}
 	return t, os.WriteFile(filepath.Join(dir, "runnel.yaml"), []byte(strings.ReplaceAll(config, "$DIR", dir)), 0o600)
