@@ -79,9 +79,8 @@ func TestHalfAcknowledgedBatchCounts(t *testing.T) {
 	s.set(func() {
 		s.answer = func(c net.Conn, m relaywire.Message) bool {
 			if _, ok := m.(*relaywire.Data); ok {
-				frames++
-				if frames == 2 {
-					return false
+				if frames++; frames >= 2 {
+					return frames == 2 // the last has left then
 				}
 			}
 			return s.visiting.obey(m)
