@@ -21,6 +21,7 @@ type Options struct {
 	Seed   uint64 // of the proxies
 	TLS    bool   // the tiers speak TLS; else plain TCP, and the proxies know their frames
 	Two    bool   // two clusters, and the host goes to the other when one fails
+	Inputs string // the host's inputs and pipelines; empty: Chain.Keyed and Chain.Lines
 	Said   func(format string, args ...any)
 }
 
@@ -95,7 +96,10 @@ func New(o Options) (*Chain, error) {
 	for i, at := range ways {
 		ways[i] = b.proxy(at)
 	}
-	c.hostText = hostConfig + b.forwarder("host", ways...) + streamsConfig
+	if o.Inputs == "" {
+		o.Inputs = hostConfig
+	}
+	c.hostText = o.Inputs + b.forwarder("host", ways...) + streamsConfig
 	c.Host = b.tier("host", c.hostText)
 	return c, b.err
 }

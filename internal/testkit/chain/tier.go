@@ -21,13 +21,14 @@ import (
 
 // Tier is one agent, in a process of its own.
 type Tier struct {
-	Name   string
-	Dir    string // its configuration, its data, its sockets and its log
-	runnel string // the program
-	cmd    *exec.Cmd
-	ended  chan struct{} // closed when it has
-	err    error         // set before that
-	client *http.Client
+	Name    string
+	Dir     string     // its configuration, its data, its sockets and its log
+	Sockets []*os.File // that it inherits, as from systemd, each time it starts
+	runnel  string     // the program
+	cmd     *exec.Cmd
+	ended   chan struct{} // closed when it has
+	err     error         // set before that
+	client  *http.Client
 }
 
 // NewTier writes the configuration of an agent; $DIR in it is dir, which must be short
@@ -52,6 +53,10 @@ func (t *Tier) Start() error {
 	}
 	defer log.Close()
 	t.cmd = exec.Command(t.runnel, "run", "-c", filepath.Join(t.Dir, "runnel.yaml"), "--log-format", "json")
+	if len(t.Sockets) > 0 {
+		t.cmd = exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`}, t.cmd.Args...)...)
+		t.cmd.Env, t.cmd.ExtraFiles = append(os.Environ(), fmt.Sprintf("LISTEN_FDS=%d", len(t.Sockets))), t.Sockets
+	}
 	t.cmd.Stdout, t.cmd.Stderr = log, log
 	t.cmd.SysProcAttr = parting()
 	t.ended = make(chan struct{})
@@ -174,6 +179,7 @@ func (t *Tier) Complaints() (all []string, err error) {
 // Stored is a record as export prints it, as far as a chain cares.
 type Stored struct {
 	Stream  string
+	App     string
 	Offset  uint64
 	Origin  string // where it was first stored: agent, epoch, stream and offset
 	Message string
