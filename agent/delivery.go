@@ -206,7 +206,8 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 	} else if len(graves) == 0 && len(marks) == 0 {
 		d.store.PassCursor(d.name, s.stream, next, passed)
 	} else if len(graves) == 0 {
-		u := storage.Unit{State: marks, Cursors: []storage.CursorPass{{Name: d.name, Stream: s.stream, Next: next, Passed: passed}}}
+		// Marks are hints, but of records in doubt: that those are never to be sent must be known behind them.
+		u := storage.Unit{State: marks, Cursors: []storage.CursorPass{{Name: d.name, Stream: s.stream, Next: next, Passed: passed, Loose: doubtful(s.ack) == 0}}}
 		if _, err := d.store.Append(ctx, u); err != nil {
 			return fmt.Errorf("move on in stream %q: %w", s.stream, err)
 		}
@@ -246,10 +247,8 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 // from s.from to next, and which dead letters are among them. d.mu is held.
 func (d *delivery) pass(s *sent, delivered int, next uint64) (p storage.Passed, graves []*grave) {
 	p.Delivered, p.Repeated = uint64(delivered), uint64(min(delivered, s.again))
-	if doubter, ok := s.ack.(forwarders.Doubter); ok {
-		p.Filtered = uint64(doubter.Doubtful()) // not sent, and not known to have arrived: the forwarder counts and says so
-		p.Delivered -= p.Filtered
-	}
+	p.Filtered = uint64(doubtful(s.ack)) // not sent, and not known to have arrived: the forwarder counts and says so
+	p.Delivered -= p.Filtered
 	for _, g := range d.skip[s.stream] {
 		if g.offset >= s.from && g.offset < next {
 			graves = append(graves, g)
@@ -278,6 +277,14 @@ func (d *delivery) pass(s *sent, delivered int, next uint64) (p storage.Passed, 
 	}
 	slices.SortFunc(graves, func(a, b *grave) int { return cmp.Compare(a.offset, b.offset) })
 	return p, graves
+}
+
+// doubtful returns how many of the records that an ack is of are in doubt.
+func doubtful(ack forwarders.Ack) int {
+	if d, ok := ack.(forwarders.Doubter); ok {
+		return d.Doubtful()
+	}
+	return 0
 }
 
 func (d *delivery) fail(err error, wait time.Duration) {

@@ -51,7 +51,8 @@ type Mark struct {
 }
 
 // Marker is an Ack with something to be remembered: what it returns is stored in the
-// transaction that moves the cursor, so that neither is there without the other.
+// transaction that moves the cursor, so that it is never there without that. The cursor may
+// be there without it after kill -9, where retention had taken what it passes, unless that is in doubt (Doubter).
 type Marker interface {
 	// Marks is called once, after Wait, where that says that some records have arrived.
 	Marks() []Mark

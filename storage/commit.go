@@ -25,6 +25,9 @@ const (
 	maxEntries = 8192
 	// retryEvery is how often a disk that refuses is tried again.
 	retryEvery = 250 * time.Millisecond
+	// lastAttempt is how often a full disk is tried before nothing is held back any more
+	// that could make room.
+	lastAttempt = 8
 )
 
 // runCommitter is the one goroutine that writes to segments. It is pinned to
@@ -130,7 +133,7 @@ func (s *Store) persist(g *group) error {
 			s.suspect = true
 		}
 		if full {
-			s.makeRoom()
+			s.makeRoom(attempt >= lastAttempt)
 		}
 		if attempt == 0 && !full {
 			continue
@@ -202,6 +205,8 @@ func (s *Store) write(g *group) error {
 	if err := s.readySegment(); err != nil {
 		return err
 	}
+	s.stating.Lock()
+	defer s.stating.Unlock()
 	s.dirtySince.Store(0) // before looking: what moves from here on sets it again
 	state, own := s.encodeState(g)
 	if len(g.blocks) == 0 && len(state) == 0 {

@@ -308,6 +308,7 @@ func (s *Store) MoveCursor(name, stream string, next uint64) {
 func (s *Store) PassCursor(name, stream string, next uint64, p Passed) {
 	s.mu.Lock()
 	c := s.cursor(name, stream)
+	s.lags(c, stream)
 	c.pass(next, p)
 	dirty := c.dirty
 	s.mu.Unlock()

@@ -6,7 +6,7 @@
 // on disk; damaged bytes are never served, and neither they nor a full disk may
 // end the process or keep the store from opening.
 //
-// Locks, where two are needed: intake.mu, then Store.mu, then kept.mu. The committer is the
+// Locks, where two are needed: intake.mu, then Store.mu, then kept.mu; stating before Store.mu. The committer is the
 // only goroutine that appends to segments and moves a stream's next offset.
 package storage
 
@@ -58,6 +58,7 @@ type Store struct {
 	full         bool              // over limit, and nothing may be taken
 	hard         bool              // the disk refuses
 	refusal      error             // what it says then
+	lagging      bool              // a cursor has moved over what retention had taken, and there was no checkpoint since
 	changed      chan struct{}     // closed and replaced at each commit
 
 	active  *segment // the committer's own; replaced under mu; nil while the disk has had no room for one since the opening
@@ -76,6 +77,7 @@ type Store struct {
 	look        bool          // nothing is written: the store is only looked at
 	wrong       []Problem     // that Open found; only Check asks
 	maintenance sync.Mutex    // one round at a time
+	stating     sync.Mutex    // held while a commit has state on its way: a checkpoint that had newer would be overruled by it
 	work        chan struct{} // capacity 1: wakes maintenance
 	closing     atomic.Bool
 	closed      chan struct{}
