@@ -169,11 +169,16 @@ func (t *Tier) Log() string {
 func (t *Tier) Complaints() (all []string, err error) {
 	text, err := os.ReadFile(t.logFile())
 	for line := range bytes.Lines(text) {
-		if bytes.Contains(line, []byte(`"level":"error"`)) || bytes.Contains(line, []byte("panic:")) || bytes.Contains(line, []byte("DATA RACE")) || bytes.Contains(line, []byte("bug:")) {
+		if bytes.Contains(line, []byte(`"level":"error"`)) || isBug(string(line)) {
 			all = append(all, t.Name+": "+strings.TrimSpace(string(line)))
 		}
 	}
 	return all, err
+}
+
+// isBug reports whether a line says what no disk and no network is to blame for.
+func isBug(line string) bool {
+	return strings.Contains(line, "panic:") || strings.Contains(line, "DATA RACE") || strings.Contains(line, "bug:")
 }
 
 // Stored is a record as export prints it, as far as a chain cares.
