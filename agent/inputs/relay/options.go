@@ -72,10 +72,19 @@ func (o *Options) Check(at *config.At) {
 	if o.MaxInflight < minInflight || o.MaxInflight > maxBytes {
 		at.Key("max_inflight").Problemf("%s is out of bounds; write a size from 1MiB to 16GiB", o.MaxInflight)
 	}
+	if at.Node().Key("credit") == nil {
+		o.Credit = min(o.Credit, max(o.MaxInflight, minInflight))
+	}
+	if o.Credit > max(o.MaxInflight, minInflight) {
+		at.Key("credit").Problemf("%s is more than max_inflight, %s, which all connections share; write less", o.Credit, o.MaxInflight)
+	}
 	if o.Credit < minCredit || o.Credit > maxBytes {
 		at.Key("credit").Problemf("%s is out of bounds; write a size from 64KiB to 16GiB", o.Credit)
 	}
 }
+
+// usual is where relays listen.
+var usual = listen.Usual{Scheme: "tls", Port: 6515}
 
 func (o *Options) checkListen(at *config.At) {
 	if len(o.Listen) == 0 {
@@ -84,7 +93,7 @@ func (o *Options) checkListen(at *config.At) {
 	seen, needTLS := map[string]bool{}, false
 	for i, url := range o.Listen {
 		where := at.Key("listen").Index(i)
-		a, err := listen.Parse(url)
+		a, err := usual.Parse(url)
 		switch {
 		case err != nil:
 			where.Problemf("%v", err)
