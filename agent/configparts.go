@@ -89,8 +89,10 @@ func (l *loader) forwarders(section *config.Node) {
 			f.Where, f.WhereText = l.expression(where, expression.Condition)
 		}
 		if to := n.Key("to"); to != nil {
-			if url, ok := to.Text(); ok {
-				l.loop(to.At(&l.problems), url)
+			for _, one := range oneOrAll(to) {
+				if url, ok := one.Text(); ok {
+					l.loop(one.At(&l.problems), url)
+				}
 			}
 		}
 		at[name] = n
@@ -99,6 +101,14 @@ func (l *loader) forwarders(section *config.Node) {
 	for _, f := range l.config.Forwarders {
 		l.onlyLossy(f, at[f.Name])
 	}
+}
+
+// oneOrAll returns the items of a list, or the one that stands in its place.
+func oneOrAll(n *config.Node) []*config.Node {
+	if n.Kind() == config.List {
+		return n.Items()
+	}
+	return []*config.Node{n}
 }
 
 // knownStream reports a stream to forward from that nothing stores into.
@@ -170,11 +180,7 @@ func destination(n *config.Node) string {
 			continue
 		}
 		var shown []string
-		items := []*config.Node{given}
-		if given.Kind() == config.List {
-			items = given.Items()
-		}
-		for _, item := range items {
+		for _, item := range oneOrAll(given) {
 			text, _ := item.Text()
 			if u, err := url.Parse(text); err == nil {
 				u.User, u.RawQuery, u.Fragment = nil, "", ""

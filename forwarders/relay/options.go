@@ -39,35 +39,51 @@ func (o *Options) Check(at *config.At) {
 	if o.Timeout < time.Millisecond || o.Timeout > time.Hour {
 		at.Key("timeout").Problemf("%s is no time to wait for an answer; write 1s to 1h", o.Timeout)
 	}
-	secure, seen := false, make(map[string]bool)
+	if o.To != nil && len(o.To) == 0 {
+		at.Key("to").Problemf("is empty; write tls://HOST:6515")
+	}
+	secure, wrong, seen := false, false, make(map[string]bool)
 	for i, url := range o.To {
-		to, err := listen.Parse(url)
+		to, err := usual.Parse(url)
 		if err != nil {
 			at.Key("to").Index(i).Problemf("%v", err)
+			wrong = true
 			continue
 		}
-		checkTo(at.Key("to").Index(i), to, url)
+		wrong = !checkTo(at.Key("to").Index(i), to, url) || wrong
 		if seen[url] {
 			at.Key("to").Index(i).Problemf("%q is there twice", url)
 		}
 		seen[url] = true
 		secure = secure || to.Scheme == "tls"
 	}
+	if wrong && !secure { // whether that is to be encrypted nobody knows
+		o.TLS.Check(at.Key("tls"))
+		return
+	}
 	o.checkTLS(at.Key("tls"), secure)
 }
 
-func checkTo(at *config.At, to listen.Address, url string) {
+// usual is where relays listen.
+var usual = listen.Usual{Scheme: "tls", Port: 6515, To: true}
+
+// checkTo reports an address that is none for a relay.
+func checkTo(at *config.At, to listen.Address, url string) (good bool) {
 	switch {
 	case to.IsPacket():
-		at.Problemf("a relay needs a connection; write tls://HOST:PORT")
+		at.Problemf("a relay needs a connection; write tls://HOST:6515")
 	case to.IsUnix():
+		return true
 	case to.Host == "":
 		at.Problemf("%q names no host to send to", url)
 	case to.Port == 0:
 		at.Problemf("%q names no port; 6515 is usual", url)
 	case to.Scheme == "tcp" && !to.IsLocal():
 		at.Problemf("%q would send in the clear, and to whoever answers; write tls://%s, tcp:// is for this host alone", url, net.JoinHostPort(to.Host, strconv.Itoa(to.Port)))
+	default:
+		return true
 	}
+	return false
 }
 
 func (o *Options) checkTLS(at *config.At, secure bool) {

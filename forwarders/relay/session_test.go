@@ -429,5 +429,9 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		"to: unix:///s\ntimeout: 0s":                     "timeout: 0s is no time",
 		"to: unix:///s\nconnect_timeout: 1h":             "connect_timeout: 1h",
 		"compress: fast":                                 "to: is missing",
+		"to: []":                                         "to: is empty; write tls://HOST:6515",
+		"to: tls://c":                                    `to: "tls://c" has no port; write "tls://c:6515"`,
+		"to: c:6515\ntls: {server_name: c}":              `to: "c:6515" has no scheme; write "tls://c:6515"`,
+		"to: tcp://10.0.0.1:1\ntls: {server_name: c}":    "to: write tls://10.0.0.1:1",
 	})
 }
