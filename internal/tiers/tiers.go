@@ -8,18 +8,29 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/runnel-log/runnel/internal/relaywire"
 )
 
 const (
-	// mostBelow bounds how many agents below are remembered. Who comes after is served,
-	// and not listed.
+	// mostBelow bounds how many agents below are remembered. Who is connected is always
+	// listed, in the place of who has not been seen for longest; of whom others report
+	// those who come after are served, and not listed.
 	mostBelow = 20_000
 	// forgetAfter is when an agent that is heard of no more is forgotten.
 	forgetAfter = 7 * 24 * time.Hour
+	// forgetEvery is how often reports have all looked through for those.
+	forgetEvery = time.Minute
+	// longestName bounds in bytes what is kept of a name or a version, which a peer may
+	// have made up.
+	longestName = 255
+	// longestNameUp and longestBuildUp bound what is told of them upwards, so that a report of
+	// relaywire.MaxBelow agents is less than 256 KiB.
+	longestNameUp, longestBuildUp = 64, 32
 )
 
 // Tiers is safe for concurrent use. A nil one knows nobody and learns nothing.
@@ -30,6 +41,7 @@ type Tiers struct {
 	// guarded by mu:
 	above map[string][]relaywire.Hop // by forwarder
 	below map[relaywire.Agent]*Below
+	swept time.Time // when forget has last looked
 }
 
 // Below is an agent below this one.
@@ -69,9 +81,13 @@ func (t *Tiers) Told(forwarder string, above []relaywire.Hop) {
 	if t == nil {
 		return
 	}
+	above = slices.Clone(above)
+	for i := range above {
+		above[i].Name = short(above[i].Name, longestName)
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.above[forwarder] = slices.Clone(above); above == nil {
+	if t.above[forwarder] = above; above == nil {
 		delete(t.above, forwarder)
 	}
 }
@@ -82,12 +98,16 @@ func (t *Tiers) Connected(input string, hop relaywire.Hop, build string) (gone f
 	if t == nil {
 		return func() {}
 	}
+	hop.Name, build = short(hop.Name, longestName), short(build, longestName)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if b := t.of(hop.Agent, time.Now()); b != nil {
-		b.Hop, b.Build, b.Via, b.Through, b.Input = hop, build, 1, relaywire.Hop{}, input
-		b.Connections++
+	if t.below[hop.Agent] == nil && len(t.below) >= mostBelow {
+		t.evict()
 	}
+	b := t.add(hop.Agent)
+	b.see(time.Now())
+	b.Hop, b.Build, b.Via, b.Through, b.Input = hop, build, 1, relaywire.Hop{}, input
+	b.Connections++
 	return func() {
 		t.mu.Lock()
 		defer t.mu.Unlock()
@@ -103,55 +123,92 @@ func (t *Tiers) Reported(input string, from relaywire.Hop, r *relaywire.Report) 
 	if t == nil {
 		return
 	}
+	from.Name = short(from.Name, longestName)
+	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if b := t.of(from.Agent, time.Now()); b != nil {
+	if len(t.below)+len(r.Below) > mostBelow && now.Sub(t.swept) > forgetEvery {
+		t.forget(now)
+	}
+	if b := t.below[from.Agent]; b != nil {
+		b.see(now)
 		b.Lag = r.Lag
 	}
 	for _, other := range r.Below {
 		if other.Agent == from.Agent || other.Agent == t.own.Agent {
 			continue
 		}
-		b := t.of(other.Agent, other.Seen)
-		if b == nil || b.Connections > 0 || b.Seen.After(other.Seen) { // it says so itself, or somebody knows better
+		b := t.below[other.Agent]
+		if b == nil && len(t.below) < mostBelow {
+			b = t.add(other.Agent)
+		}
+		if b == nil { // there is no room
 			continue
 		}
-		seen := b.Seen
-		b.Below, b.Input, b.Through, b.Seen = other, input, from, seen
+		b.see(other.Seen)
+		if b.Connections > 0 || b.Seen.After(other.Seen) { // it says so itself, or somebody knows better
+			continue
+		}
+		other.Name, other.Build, other.Seen = short(other.Name, longestName), short(other.Build, longestName), b.Seen
+		b.Below, b.Input, b.Through = other, input, from
 		if b.Via < 255 {
 			b.Via++
 		}
 	}
 }
 
-// of returns what is known of an agent, seen at some moment; nil: there is no room for
-// more. t.mu is held.
-func (t *Tiers) of(agent relaywire.Agent, seen time.Time) *Below {
+// add returns what is known of an agent, nothing at first; t.mu is held.
+func (t *Tiers) add(agent relaywire.Agent) *Below {
 	b := t.below[agent]
 	if b == nil {
-		if len(t.below) >= mostBelow {
-			t.forget(time.Now())
-		}
-		if len(t.below) >= mostBelow {
-			return nil
-		}
 		b = &Below{Below: relaywire.Below{Hop: relaywire.Hop{Agent: agent}}}
 		t.below[agent] = b
-	}
-	if seen.After(b.Seen) {
-		if now := time.Now(); seen.After(now) { // a clock below that is ahead
-			seen = now
-		}
-		b.Seen = seen
 	}
 	return b
 }
 
+// see notes that an agent was there at some moment.
+func (b *Below) see(at time.Time) {
+	if at.After(b.Seen) {
+		if now := time.Now(); at.After(now) { // a clock below that is ahead
+			at = now
+		}
+		b.Seen = at
+	}
+}
+
 // forget drops who is not heard of any more; t.mu is held.
 func (t *Tiers) forget(now time.Time) {
+	t.swept = now
 	maps.DeleteFunc(t.below, func(_ relaywire.Agent, b *Below) bool {
 		return b.Connections == 0 && now.Sub(b.Seen) > forgetAfter
 	})
+}
+
+// evict makes room for some who connect: it drops who is not connected and was not seen
+// for longest. t.mu is held.
+func (t *Tiers) evict() {
+	var away []*Below
+	for _, b := range t.below {
+		if b.Connections == 0 {
+			away = append(away, b)
+		}
+	}
+	slices.SortFunc(away, func(a, b *Below) int { return a.Seen.Compare(b.Seen) })
+	for _, b := range away[:min(len(away), mostBelow/16)] { // so that it is not done for each
+		delete(t.below, b.Agent)
+	}
+}
+
+// short returns what is kept of a name: whole letters, and nothing of the rest.
+func short(name string, most int) string {
+	if len(name) <= most {
+		return name
+	}
+	for most > 0 && !utf8.RuneStart(name[most]) {
+		most--
+	}
+	return strings.Clone(name[:most])
 }
 
 // Below returns the agents below this one: those directly below first, then by name.
@@ -159,6 +216,15 @@ func (t *Tiers) Below() []Below {
 	if t == nil {
 		return nil
 	}
+	all := t.everyone()
+	slices.SortFunc(all, func(a, b Below) int {
+		return cmp.Or(cmp.Compare(a.Via, b.Via), cmp.Compare(a.Name, b.Name), slices.Compare(a.Agent[:], b.Agent[:]))
+	})
+	return all
+}
+
+// everyone returns all that are below, in no order.
+func (t *Tiers) everyone() []Below {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.forget(time.Now())
@@ -166,20 +232,18 @@ func (t *Tiers) Below() []Below {
 	for _, b := range t.below {
 		all = append(all, *b)
 	}
-	slices.SortFunc(all, func(a, b Below) int {
-		return cmp.Or(cmp.Compare(a.Via, b.Via), cmp.Compare(a.Name, b.Name), slices.Compare(a.Agent[:], b.Agent[:]))
-	})
 	return all
 }
 
 // Reports returns what is to be told upwards of the agents below: at most relaywire.MaxBelow,
-// the nearest first.
+// the nearest first, in less than 256 KiB.
 func (t *Tiers) Reports() []relaywire.Below {
 	all := t.Below()
 	all = all[:min(len(all), relaywire.MaxBelow)]
 	reports := make([]relaywire.Below, len(all))
 	for i := range all {
 		reports[i] = all[i].Below
+		reports[i].Name, reports[i].Build = short(all[i].Name, longestNameUp), short(all[i].Build, longestBuildUp)
 	}
 	return reports
 }

@@ -1,7 +1,10 @@
 package tiers
 
 import (
+	"encoding/binary"
+	"math"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -68,6 +71,79 @@ func TestTheNearestWordCounts(t *testing.T) {
 		if b.Connections != 0 {
 			t.Errorf("%s has %d connections", b.Name, b.Connections)
 		}
+	}
+}
+
+// agents returns made-up ones from one number to another, exclusive.
+func agents(from, to uint32, seen time.Time, name string) *relaywire.Report {
+	r := new(relaywire.Report)
+	most := relaywire.Lag{Records: math.MaxUint64, Bytes: math.MaxUint64, Oldest: math.MaxInt64, Lost: math.MaxUint64}
+	for i := from; i < to; i++ {
+		b := relaywire.Below{Hop: relaywire.Hop{Agent: relaywire.Agent{9}, Name: name}, Build: name, Via: 1, Seen: seen, Lag: most}
+		binary.BigEndian.PutUint32(b.Agent[1:], i)
+		r.Below = append(r.Below, b)
+	}
+	return r
+}
+
+// Whatever agents below call themselves and those below them: what goes upwards is small.
+func TestReportsAreSmallWhateverAgentsAreCalled(t *testing.T) {
+	x, long := New(hop(0)), strings.Repeat("ü", 2048)
+	x.Connected("in", relaywire.Hop{Agent: hop(1).Agent, Name: long}, long)
+	for i := range uint32(3) {
+		x.Reported("in", relaywire.Hop{Agent: hop(1).Agent, Name: long}, agents(i*400, (i+1)*400, time.Now(), long))
+	}
+	x.Told("f", []relaywire.Hop{{Agent: hop(2).Agent, Name: long}})
+	all := x.Below()
+	if len(all) != 1201 {
+		t.Fatalf("%d agents are below, want 1201", len(all))
+	}
+	for _, b := range all {
+		for _, text := range []string{b.Name, b.Build, b.Through.Name, x.Above()[1].Name} {
+			if len(text) > 255 || strings.Trim(text, "ü") != "" {
+				t.Fatalf("%q is kept", text)
+			}
+		}
+	}
+	r := x.Reports()
+	if len(r) != relaywire.MaxBelow || !strings.HasPrefix(long, r[0].Name) || len(r[0].Name) < 60 {
+		t.Errorf("%d agents are told of, the first as %q", len(r), r[0].Name)
+	}
+	most := agents(0, 1, time.Now(), "").Below[0].Lag
+	if n := len(relaywire.Append(nil, &relaywire.Report{Lag: most, Below: r})); n > 256<<10 {
+		t.Errorf("a report of %d bytes", n)
+	}
+}
+
+// However many agents others tell of: who is connected is listed, and a report costs little.
+func TestWhoIsConnectedIsAlwaysListed(t *testing.T) {
+	x, now := New(hop(0)), time.Now()
+	x.Connected("in", hop(1), "v")
+	x.Connected("in", hop(2), "v")()
+	for i := uint32(0); i < mostBelow+2000; i += 1000 {
+		x.Reported("in", hop(1), agents(i, i+1000, now.Add(time.Hour), ""))
+	}
+	if n := len(x.below); n != mostBelow {
+		t.Errorf("%d agents are remembered, want %d", n, mostBelow)
+	}
+	swept := x.swept
+	x.Reported("in", hop(1), agents(50_000, 51_000, now, ""))
+	if x.swept != swept {
+		t.Error("all were looked through for one report more")
+	}
+	for n := range byte(100) {
+		x.Connected("in", hop(100+n), "v")
+	}
+	if n := len(x.below); n > mostBelow {
+		t.Errorf("%d agents are remembered, more than %d", n, mostBelow)
+	}
+	for _, n := range []byte{1, 100, 199} {
+		if b := x.below[hop(n).Agent]; b == nil || b.Connections != 1 {
+			t.Errorf("agent %d is connected, and known as %+v", n, b)
+		}
+	}
+	if b := x.below[hop(2).Agent]; b != nil {
+		t.Errorf("%+v made no room", b)
 	}
 }
 
