@@ -2,10 +2,13 @@ package agent
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 )
 
 // hostConfig is that of the lower tier: where it sends to, as a YAML list.
@@ -200,5 +203,71 @@ func TestTiersKnowEachOther(t *testing.T) {
 	})
 	if got := below.tiers.Above()[1]; got.Name != "vm" {
 		t.Errorf("above is %q, want vm", got.Name)
+	}
+}
+
+// A forwarder that waits for its next try misses nothing of a stream that is relayed into for the first
+// time: the stream pushes back, and does not give up what nobody has looked for yet.
+func TestAForwarderExpectsWhatIsRelayed(t *testing.T) {
+	out := newTaker()
+	out.asks = time.Hour
+	dirs := [2]string{shortDir(t), shortDir(t)}
+	socket := filepath.Join(dirs[1], "relay.sock")
+	above := startAgent(t, dirs[1], `
+inputs:
+  chain: {type: relay, listen: ['unix://DIR/relay.sock']}
+  mine: {type: syslog, listen: ['tcp://127.0.0.1:0']}
+pipelines: {mine: {from: [mine], stream: mine}}
+streams: {"*": {max_size: 1MiB, on_full: push_back}}
+forwarders: {out: {type: test, from: ["*"]}}
+`, out)
+	mine := above.dial(t, "mine", 0)
+	defer mine.Close()
+	write(t, mine, line("first"))
+	waitUntil(t, "the forwarder to wait", func() bool { return above.status().Forwarders[0].State == "retrying" })
+
+	below := startAgent(t, dirs[0], fmt.Sprintf(hostConfig, "'unix://"+socket+"'", ""), nil)
+	const n = 3000
+	random := rand.NewChaCha8([32]byte{1}) // does not compress
+	noise := make([]byte, 700)
+	var text strings.Builder
+	for i := range n {
+		_, _ = random.Read(noise)
+		text.WriteString(line("%d %x", i, noise))
+	}
+	in := below.dial(t, "in", 0)
+	defer in.Close()
+	write(t, in, text.String())
+	below.stored(t, "app", n)
+	waitUntil(t, "the stream above to be full", func() bool {
+		for _, s := range above.store.Streams() {
+			if s.Name == "app" {
+				return s.First > 1 || s.Bytes > 1<<20
+			}
+		}
+		return false
+	})
+	if at, ok := above.store.Cursor("out", "app"); !ok || at != 1 {
+		t.Errorf("the cursor is at %d (%v), want 1", at, ok)
+	}
+
+	out.mu.Lock()
+	out.asks = 0
+	out.mu.Unlock()
+	above.retryNow()
+	waitUntil(t, "all to arrive", func() bool {
+		out.mu.Lock()
+		defer out.mu.Unlock()
+		return len(out.messages) >= n+1
+	})
+	out.mu.Lock()
+	defer out.mu.Unlock()
+	next := 0
+	for _, m := range out.messages {
+		if number, _, _ := strings.Cut(m, " "); number == fmt.Sprint(next) {
+			next++
+		} else if m != "first" {
+			t.Fatalf("got %.20q, want number %d", m, next)
+		}
 	}
 }
