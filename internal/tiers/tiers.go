@@ -83,7 +83,7 @@ func (t *Tiers) Told(forwarder string, above []relaywire.Hop) {
 	}
 	above = slices.Clone(above)
 	for i := range above {
-		above[i].Name = short(above[i].Name, longestName)
+		above[i].Name = Short(above[i].Name)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -98,7 +98,7 @@ func (t *Tiers) Connected(input string, hop relaywire.Hop, build string) (gone f
 	if t == nil {
 		return func() {}
 	}
-	hop.Name, build = short(hop.Name, longestName), short(build, longestName)
+	hop.Name, build = Short(hop.Name), Short(build)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.below[hop.Agent] == nil && len(t.below) >= mostBelow {
@@ -123,7 +123,7 @@ func (t *Tiers) Reported(input string, from relaywire.Hop, r *relaywire.Report) 
 	if t == nil {
 		return
 	}
-	from.Name = short(from.Name, longestName)
+	from.Name = Short(from.Name)
 	now := time.Now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -149,7 +149,7 @@ func (t *Tiers) Reported(input string, from relaywire.Hop, r *relaywire.Report) 
 		if b.Connections > 0 || b.Seen.After(other.Seen) { // it says so itself, or somebody knows better
 			continue
 		}
-		other.Name, other.Build, other.Seen = short(other.Name, longestName), short(other.Build, longestName), b.Seen
+		other.Name, other.Build, other.Seen = Short(other.Name), Short(other.Build), b.Seen
 		b.Below, b.Input, b.Through = other, input, from
 		if b.Via < 255 {
 			b.Via++
@@ -200,7 +200,11 @@ func (t *Tiers) evict() {
 	}
 }
 
-// short returns what is kept of a name: whole letters, and nothing of the rest.
+// Short returns what is kept and shown of a name or a version that a peer gives: 255
+// bytes at most.
+func Short(name string) string { return short(name, longestName) }
+
+// short returns at most so many bytes of a name: whole letters, and nothing of the rest.
 func short(name string, most int) string {
 	if len(name) <= most {
 		return name

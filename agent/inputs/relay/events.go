@@ -14,11 +14,15 @@ import (
 type events struct {
 	log     zerolog.Logger
 	sampled zerolog.Logger
+	passing zerolog.Logger // of who comes and goes, sampled apart: that hides no error
 	last    *inputs.LastErrors
 }
 
 func newEvents(log zerolog.Logger) events {
-	return events{log, log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}), new(inputs.LastErrors)}
+	sampled := func() zerolog.Logger {
+		return log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second})
+	}
+	return events{log, sampled(), sampled(), new(inputs.LastErrors)}
 }
 
 func (e events) listening(url string) {
@@ -53,12 +57,12 @@ func (e events) handshakeFailed(url, peer string, err error) {
 }
 
 func (e events) connected(url, peer string, agent relaywire.Hop, build string) {
-	e.log.Info().Str("url", url).Str("peer", peer).Str("agent", agent.Name).Hex("agent_id", agent.Agent[:]).Str("version", build).
+	e.passing.Info().Str("url", url).Str("peer", peer).Str("agent", agent.Name).Hex("agent_id", agent.Agent[:]).Str("version", build).
 		Msg("an agent below has connected")
 }
 
 func (e events) disconnected(url, peer string, agent relaywire.Hop, why error) {
-	e.log.Info().Str("url", url).Str("peer", peer).Str("agent", agent.Name).AnErr("because", why).Msg("an agent below has gone")
+	e.passing.Info().Str("url", url).Str("peer", peer).Str("agent", agent.Name).AnErr("because", why).Msg("an agent below has gone")
 }
 
 func (e events) refused(url, peer string, agent relaywire.Hop, err error) {

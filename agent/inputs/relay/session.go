@@ -17,6 +17,7 @@ import (
 
 	"github.com/runnel-log/runnel/internal/listen"
 	"github.com/runnel-log/runnel/internal/relaywire"
+	"github.com/runnel-log/runnel/internal/tiers"
 )
 
 const (
@@ -184,6 +185,9 @@ func (x *session) take(m relaywire.Message) error {
 	case *relaywire.Data:
 		return x.data(m)
 	case *relaywire.Report:
+		if x.at.tls && !x.id.relay { // who may not pass on the records of others has nobody below it
+			m.Below = nil
+		}
 		x.in.tiers.Reported(x.in.name, x.hop, m)
 		return x.write(relaywire.Append(nil, &relaywire.Path{Above: x.above()}))
 	case *relaywire.Bye:
@@ -203,6 +207,7 @@ func (x *session) above() []relaywire.Hop {
 
 // hello begins the session.
 func (x *session) hello(h *relaywire.Hello) error {
+	h.Name, h.Build = tiers.Short(h.Name), tiers.Short(h.Build)
 	x.hop = relaywire.Hop{Agent: h.Agent, Name: h.Name}
 	if h.Versions[0] > relaywire.Version || h.Versions[1] < relaywire.Version {
 		return fmt.Errorf("%w: it speaks %d to %d, and this one %d", errVersion, h.Versions[0], h.Versions[1], relaywire.Version)
