@@ -54,6 +54,11 @@ func (s stock) Streams() (covered []string) {
 	return covered
 }
 
+func (s stock) Settled(stream string) uint64 {
+	at, _ := s.store.Cursor(s.config.Name, stream)
+	return at
+}
+
 func (s stock) Marks(f func(key string, value []byte)) {
 	keys := forwarderMarks(s.config)
 	s.store.State(keys, func(key string, value []byte) { f(key[len(keys):], value) })

@@ -27,6 +27,9 @@ type Source interface {
 	Packed(stream string, epoch uint32, first uint64, dst []byte) (packed []byte, records, raw int, ok bool)
 	// Streams returns the streams that the forwarder takes from, whatever is in them.
 	Streams() []string
+	// Settled returns the offset of a stream before which nothing is to be delivered any more: the
+	// forwarder's cursor.
+	Settled(stream string) uint64
 	// Marks calls f with what Marker has had stored for this forwarder. f may keep the
 	// value, and must not write to it.
 	Marks(f func(key string, value []byte))

@@ -22,6 +22,7 @@ type Source struct {
 	Of    map[string][]forwarders.Part // by stream
 	Texts func(offset uint64) string   // of the records (Batch); nil: they cannot be read
 	Kept  map[string][]byte            // marks
+	At    map[string]uint64            // cursors, by stream; those that are not there stand behind all
 	Whole *record.Batch                // what the block that begins at every offset holds; nil: none does
 
 	mu     sync.Mutex // guards all of the above, and packed
@@ -133,6 +134,15 @@ func (s *Source) Marks(f func(key string, value []byte)) {
 	for key, value := range kept {
 		f(key, value)
 	}
+}
+
+func (s *Source) Settled(stream string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if at, ok := s.At[stream]; ok {
+		return at
+	}
+	return math.MaxUint64
 }
 
 func (s *Source) Lag() (records, bytes uint64, oldest time.Duration, lost uint64) {

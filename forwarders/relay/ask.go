@@ -18,25 +18,59 @@ const mostAsks = 4
 // that is not known.
 func (f *Forwarder) course(c *conn, b *forwarders.Batch) (*course, error) {
 	l := line{b.Stream, b.Epoch}
-	if known := c.courses[l]; known != nil && known.from <= b.First {
-		return known, nil
+	if known := c.courses[l]; known == nil || known.from > b.First || !f.asked(c, known, b) {
+		q := f.question(c, l, b.First, b.Next)
+		if q == nil {
+			return &course{line: l}, nil
+		}
+		tells, err := c.ask(q)
+		if err != nil {
+			return nil, err
+		}
+		if err := f.answered(c, l, q, tells[0]); err != nil {
+			c.end(err, errors.Is(err, errCopied))
+			return nil, err
+		}
+		if to, lost := c.behind[l.stream]; lost && to < b.First {
+			return nil, c.lost(b)
+		}
 	}
-	q := f.question(c, l, b.First, b.Next)
-	if q == nil {
-		return &course{line: l}, nil
+	k := c.courses[l]
+	if !k.going {
+		if err := f.holes(k, b); err != nil {
+			return nil, err
+		}
+		k.going = true
 	}
-	tells, err := c.ask(q)
-	if err != nil {
-		return nil, err
+	return k, nil
+}
+
+// errHole has the agent go back to its cursor.
+var errHole = errors.New("records before this one were handed over, and the receiver does not have them")
+
+// holes returns an error if the first frame of b would say that there is nothing where something may be. What lies
+// before the cursor is settled: it arrived, also elsewhere, was filtered or skipped, or is gone. What lies between the cursor and b was
+// handed over before, and is to be again.
+func (f *Forwarder) holes(k *course, b *forwarders.Batch) error {
+	if b.From != "" || !f.covers(b.Stream) { // dead letters that are sent again have no cursor
+		return nil
 	}
-	if err := f.answered(c, l, q, tells[0]); err != nil {
-		c.end(err, errors.Is(err, errCopied))
-		return nil, err
+	if open := within(k.todo, relaywire.Range{From: f.source.Settled(b.Stream), To: b.First}); len(open) > 0 {
+		return fmt.Errorf("%w: [%d, %d) of stream %q", errHole, open[0].From, open[0].To, b.Stream)
 	}
-	if to, lost := c.behind[l.stream]; lost && to < b.First {
-		return nil, c.lost(b)
+	return nil
+}
+
+// asked reports whether all that a batch says is gone was asked for. What retention takes
+// while there is no session is not in the store when the next one asks.
+func (f *Forwarder) asked(c *conn, k *course, b *forwarders.Batch) bool {
+	for _, g := range b.Gone {
+		r := relaywire.Range{From: g.From, To: g.To}
+		if len(without(within(f.memory.parts(c.url, k.line, r), r), k.parts)) > 0 {
+			return false
+		}
 	}
-	return c.courses[l], nil
+	return true
 }
 
 // askAll asks for all lines of which the receiver had something, and the store has.
@@ -161,7 +195,7 @@ func (f *Forwarder) compare(c *conn, l line, q *relaywire.Ask, t *relaywire.Tell
 // begin begins to send a line. What the receiver has lost and the store has is offered
 // again by the agent; what is gone, too, is said to be.
 func (f *Forwarder) begin(c *conn, l line, q *relaywire.Ask, o *relaywire.Outcome) error {
-	k := &course{line: l, from: q.Parts[0].From}
+	k := &course{line: l, from: q.Parts[0].From, parts: q.Parts}
 	if before := c.courses[l]; before != nil {
 		k.last = before.last
 	}

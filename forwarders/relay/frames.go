@@ -13,9 +13,11 @@ import (
 // course is a line on one connection: what of it the receiver does not have.
 type course struct {
 	line
-	from uint64           // of the question
-	todo relaywire.Ranges // not sent yet; of what is sent a frame covers all, in order
-	last uint64           // number of the frame sent last
+	from  uint64           // of the question
+	parts relaywire.Ranges // that were asked for
+	todo  relaywire.Ranges // not sent yet; of what is sent a frame covers all, in order
+	last  uint64           // number of the frame sent last
+	going bool             // a batch of it has gone out
 }
 
 // piece is a frame to be: a range of the line and the records of a batch that lie in it.

@@ -149,10 +149,23 @@ func (f *Forwarder) Deliver(ctx context.Context, b *forwarders.Batch) (forwarder
 	if err := f.send(c, l, a, b); err != nil {
 		return nil, c.explain(err)
 	}
+	f.enterOpen(a)
+	return a, nil
+}
+
+// enterOpen notes an ack that is to be waited for. Where its session was taken leave of while its frames
+// were on their way, what is not acknowledged comes again before anything else of the stream.
+func (f *Forwarder) enterOpen(a *ack) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.open = append(f.open, a)
-	return a, nil
+	if a.conn == f.conn {
+		f.open = append(f.open, a)
+		return
+	}
+	acked, _ := a.conn.wait(context.Background(), 0) // for nothing: how far it came
+	if n := a.known(acked); n < len(a.offsets) {
+		f.rewind.Failed(a.line.stream, a.offsets[n], a.conn.broken())
+	}
 }
 
 // send writes the frames of a batch.
