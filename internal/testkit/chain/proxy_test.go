@@ -2,8 +2,10 @@ package chain
 
 import (
 	"encoding/binary"
+	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -129,6 +131,65 @@ func TestWhatIsNoFrameIsTold(t *testing.T) {
 	if _, err := p.Done(); err == nil || !strings.Contains(err.Error(), "not a frame") {
 		t.Errorf("got %v", err)
 	}
+}
+
+// TestAShutProxyHasNobodyAbove: what is open ends, and what comes is closed, until it is
+// opened.
+func TestAShutProxyHasNobodyAbove(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p, err := NewProxy(l.Addr().String(), 0, false, t.Logf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	p.Calm()
+	dial := func() net.Conn {
+		t.Helper()
+		c, err := net.Dial("tcp", p.Address())
+		if err == nil {
+			err = c.SetDeadline(time.Now().Add(patience))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	passes := func(c net.Conn) {
+		t.Helper()
+		above, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { above.Close() })
+		if _, err := above.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+			t.Errorf("it passes nothing on: %v", err)
+		}
+	}
+	first := dial()
+	defer first.Close()
+	passes(first)
+	p.Shut()
+	second := dial()
+	defer second.Close()
+	for _, c := range []net.Conn{first, second} {
+		if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("a connection through a shut proxy: %v", err)
+		}
+	}
+	p.Open()
+	if c, err := l.Accept(); err == nil { // the second's, which was closed at once
+		c.Close()
+	}
+	third := dial()
+	defer third.Close()
+	passes(third)
 }
 
 // TestASeedIsAScript: every fault is drawn, in both directions, early and late, and

@@ -57,6 +57,11 @@ pipelines: {docker: {from: [docker], stream: containers}}
 		if err := c.Chain.Close(); err != nil {
 			t.Error(err)
 		}
+		for _, each := range c.Tiers() {
+			if t.Failed() {
+				t.Logf("%s has logged:\n%s", each.Name, each.Log())
+			}
+		}
 	})
 	for _, l := range []interface{ File() (*os.File, error) }{stream, local} {
 		f, err := l.File()
