@@ -49,6 +49,7 @@ type delivery struct {
 	skip     map[string]map[uint64]*grave // records refused for good, until the cursor passes them
 	seen     map[string]uint64            // behind the last offset of each stream that was ever handed over
 	narrow   map[string]narrowing         // streams in which a refused record is being looked for
+	over     map[string]stretch           // what cursors have been moved over and no receiver was told of
 	edges    edges                        // of batches whose fate is not known
 	restart  context.CancelFunc           // ends the session under way
 	moves    int                          // cursors moved by hand; acks of sessions before the last move no longer count
@@ -68,7 +69,7 @@ type narrowing struct {
 
 func newDelivery(c ForwarderConfig, f forwarders.Forwarder, store *storage.Store, counts *deliveryCounts, e events) *delivery {
 	d := &delivery{name: c.Name, config: c, forwarder: f, store: store, counts: counts, events: e, state: "up", redrives: newRedrives(c.Name),
-		next: make(map[string]uint64), skip: make(map[string]map[uint64]*grave), seen: make(map[string]uint64), narrow: make(map[string]narrowing), edges: make(edges)}
+		next: make(map[string]uint64), skip: make(map[string]map[uint64]*grave), seen: make(map[string]uint64), narrow: make(map[string]narrowing), over: make(map[string]stretch), edges: make(edges)}
 	d.ask()
 	if c.Where != nil {
 		d.where = newEvaluators(c.Where)
@@ -217,6 +218,7 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 	var failed time.Duration // how long it had not worked
 	d.mu.Lock()
 	d.next[s.stream] = next
+	d.account(s, delivered)
 	d.edges.passed(s.stream, next)
 	for _, g := range graves {
 		delete(d.skip[s.stream], g.offset)
@@ -334,6 +336,7 @@ func (d *delivery) setCursor(stream string, to uint64) error {
 	d.next[stream] = to
 	delete(d.skip, stream)
 	delete(d.narrow, stream)
+	delete(d.over, stream)
 	delete(d.edges, stream)
 	d.store.MoveCursor(d.name, stream, to)
 	return nil

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,10 +39,8 @@ type reader struct {
 // until the next read.
 type outgoing struct {
 	sent
-	batch forwarders.Batch
-	full  bool   // the next record does not fit in
-	epoch uint32 // under which what was looked at was written; 0: nobody knows
-
+	batch  forwarders.Batch
+	full   bool     // the next record does not fit in
 	dead   bool     // they are dead letters, sent again
 	places []uint64 // the offsets they had in their stream
 }
@@ -48,7 +48,7 @@ type outgoing struct {
 func newReader(d *delivery) *reader {
 	agent, _ := d.store.Identity()
 	r := &reader{d: d, at: make(map[string]uint64), end: make(map[string]uint64), since: make(map[string]time.Time), moves: make(map[string]int),
-		block: record.NewBatch(), out: record.NewBatch(), agent: agent, over: make(map[string]stretch)}
+		block: record.NewBatch(), out: record.NewBatch(), agent: agent, over: d.movedOver()}
 	if d.where != nil {
 		r.e = d.where.get()
 	}
@@ -247,12 +247,33 @@ func (s *stretch) leadsTo(o *outgoing) bool {
 
 // moveOver has the next batch account for what was read and has no record to send.
 func (r *reader) moveOver(o *outgoing) {
-	over := r.over[o.stream]
-	if !over.leadsTo(o) {
-		over = stretch{from: o.from}
+	r.over[o.stream] = r.over[o.stream].and(&o.sent)
+}
+
+// and returns the stretch, or what is left of it to account for, with one behind it.
+func (s stretch) and(more *sent) stretch {
+	if s.next != more.from || s.epoch != 0 && more.epoch != 0 && s.epoch != more.epoch {
+		s = stretch{from: more.from}
 	}
-	over.next, over.epoch, over.gone = o.next, max(over.epoch, o.epoch), appendGone(over.gone, o.gaps)
-	r.over[o.stream] = over
+	return stretch{s.from, more.next, max(s.epoch, more.epoch), appendGone(slices.Clip(s.gone), more.gaps)}
+}
+
+// movedOver returns what cursors have been moved over and no batch that was acknowledged
+// accounts for: the session that moved them may have ended.
+func (d *delivery) movedOver() map[string]stretch {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.over)
+}
+
+// account notes what the cursor has been moved over without a batch, until one that accounts
+// for it is acknowledged. d.mu is held.
+func (d *delivery) account(s *sent, delivered int) {
+	if s.ack == nil {
+		d.over[s.stream] = d.over[s.stream].and(s)
+	} else if delivered > 0 {
+		delete(d.over, s.stream)
+	}
 }
 
 func appendGone(gone []forwarders.Gone, gaps []gap) []forwarders.Gone {

@@ -19,6 +19,7 @@ type sent struct {
 	next    uint64         // where the cursor stands once all of it is acknowledged
 	offsets []uint64       // of the records handed over; the filter left out the others
 	gaps    []gap          // that the store had no more
+	epoch   uint32         // under which what was looked at was written; 0: nobody knows
 	again   int            // how many of those had been handed over before
 	ack     forwarders.Ack // nil: nothing to wait for
 	done    chan struct{}  // nil, or closed once the cursor has passed it

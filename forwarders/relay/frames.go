@@ -64,6 +64,10 @@ func (p *piece) gone(b *forwarders.Batch, epoch uint32, parts func(stream string
 		if g.Damaged {
 			reason = relaywire.Damage
 		}
+		if n := len(all); n > 0 && all[n-1].To == r.From && all[n-1].Reason == reason { // it went in pieces
+			all[n-1].To = r.To
+			continue
+		}
 		all = append(all, relaywire.Gone{Range: r, Reason: reason})
 	}
 	return all

@@ -123,18 +123,27 @@ func (x *session) store(f *frame, size int64) error {
 	}
 	k.taken(x, verdict, f.agents, answer.receipt)
 	unlock()
-	x.count(f.Data, records, bytes, came-records)
+	x.count(f.Data, verdict.Missing, records, bytes, came-records)
 	x.pending <- answer
 	return nil
 }
 
-// count counts a frame that is taken.
-func (x *session) count(d *relaywire.Data, records, bytes, known int) {
+// count counts a frame that is taken, of which missing was not known.
+func (x *session) count(d *relaywire.Data, missing []relaywire.Range, records, bytes, known int) {
 	c := x.in.counters
 	c.records.Add(records)
 	c.bytes.Add(bytes)
 	c.known.Add(known)
 	for _, g := range d.Gone {
+		n := uint64(0)
+		for _, m := range missing { // the others were told of before
+			if r := (relaywire.Range{From: max(g.From, m.From), To: min(g.To, m.To)}); r.From < r.To {
+				n += r.Len()
+			}
+		}
+		if n == 0 {
+			continue
+		}
 		reason, counter := "doubt", c.goneDoubt
 		switch g.Reason {
 		case relaywire.Retention:
@@ -142,7 +151,7 @@ func (x *session) count(d *relaywire.Data, records, bytes, known int) {
 		case relaywire.Damage:
 			reason, counter = "damage", c.goneDamage
 		}
-		counter.AddInt64(int64(g.Len()))
-		x.in.events.gone(x.hop, d.Stream, g.Len(), reason)
+		counter.AddInt64(int64(n))
+		x.in.events.gone(x.hop, d.Stream, n, reason)
 	}
 }
