@@ -207,9 +207,11 @@ func loadPool(file string) (*x509.CertPool, []*x509.Certificate, error) {
 	return pool, all, nil
 }
 
+// day is how a certificate's dates are written.
+const day = "2006-01-02 15:04 MST"
+
 // inDate returns an error if c is not valid now.
 func inDate(file string, c *x509.Certificate, now time.Time) error {
-	const day = "2006-01-02 15:04 MST"
 	if now.After(c.NotAfter) {
 		return fmt.Errorf("%s expired on %s (%s); renew it", file, c.NotAfter.UTC().Format(day), c.Subject)
 	}

@@ -1,0 +1,53 @@
+package tlsconf
+
+import (
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runnel-log/runnel/internal/tlsconf/tlstest"
+)
+
+// Each end says which certificate it is that was refused.
+func TestRefusedCertificatesAreNamed(t *testing.T) {
+	ca, other := tlstest.NewAuthority(t, "test authority"), tlstest.NewAuthority(t, "another authority")
+	cert, key := ca.Issue(t, "server", later())
+	server, err := (&Server{Cert: cert, Key: key, ClientCA: ca.File}).Config(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := func(by *tlstest.Authority, name string, until time.Time, serverSays, clientSays []string) {
+		t.Helper()
+		own := &Client{CA: ca.File, ServerName: "localhost"}
+		if by != nil {
+			own.Cert, own.Key = by.Issue(t, name, until)
+		}
+		config, err := own.Config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, serverErr, clientErr := handshake(t, server, config)
+		if serverErr == nil || clientErr == nil {
+			t.Fatalf("%s: errors %v and %v, want both", name, serverErr, clientErr)
+		}
+		f := func(got string, want []string) {
+			t.Helper()
+			for _, w := range want {
+				if !strings.Contains(got, w) {
+					t.Errorf("%s: got %s, want %q in it", name, got, w)
+				}
+			}
+		}
+		f(OfPeer(serverErr).Error(), serverSays)
+		f(OfOwn(clientErr, own.Cert, config).Error(), clientSays)
+	}
+	f(ca, "old", time.Now().Add(-time.Minute), []string{`"old, localhost", issued by "test authority"`, "expired"},
+		[]string{"expired certificate: the receiver says so of this agent's own certificate: ", "old.pem expired on ", "renew it"})
+	f(other, "stranger", later(), []string{`"stranger, localhost", issued by "another authority"`},
+		[]string{"this agent's own certificate, ", `stranger.pem, of "stranger, localhost", issued by "another authority", valid until `, "client_ca"})
+	f(nil, "nobody", later(), nil, []string{"which shows none; write tls.cert"})
+	if OfOwn(io.EOF, "", nil) != io.EOF || OfPeer(io.EOF) != io.EOF {
+		t.Error("another error is changed")
+	}
+}
