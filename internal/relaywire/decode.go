@@ -74,6 +74,16 @@ func (p *parser) count(most, size int) int {
 
 func (p *parser) text() string { return string(p.bytes(p.count(MaxText, 1))) }
 
+// name reads what people are shown.
+func (p *parser) name() string {
+	s := string(p.bytes(p.count(MaxName, 1)))
+	if !printable(s) {
+		p.fail("a name does not print")
+		return ""
+	}
+	return s
+}
+
 func (p *parser) agent() (a Agent) {
 	copy(a[:], p.bytes(len(a)))
 	return a
@@ -95,7 +105,7 @@ func (p *parser) version() uint16 {
 	return uint16(v)
 }
 
-func (p *parser) hop() Hop { return Hop{p.agent(), p.text()} }
+func (p *parser) hop() Hop { return Hop{p.agent(), p.name()} }
 
 func (p *parser) hops() (hops []Hop) {
 	for range p.count(MaxPath, 17) {
@@ -153,20 +163,20 @@ func (m *Hello) parse(p *parser) {
 		p.fail("the lowest version is above the highest")
 	}
 	m.Agent, m.Epoch = p.agent(), p.u32()
-	m.Name, m.Build = p.text(), p.text()
+	m.Name, m.Build = p.name(), p.name()
 }
 
 func (m *Welcome) parse(p *parser) {
 	m.Version, m.Agent = p.version(), p.agent()
-	m.Name, m.Build = p.text(), p.text()
+	m.Name, m.Build = p.name(), p.name()
 	m.Session, m.Credit = Session(p.u64()), p.uint()
 	m.Above = p.hops()
 }
 
 func (m *Ask) parse(p *parser) {
 	m.Stream, m.Epoch, m.Parts = p.text(), p.u32(), p.ranges()
-	if len(m.Parts) == 0 {
-		p.fail("it asks for nothing")
+	if len(m.Parts) == 0 || len(m.Parts) > MaxParts {
+		p.fail("it asks for nothing, or for too much at once")
 	}
 }
 
@@ -180,6 +190,13 @@ func (m *Tell) parse(p *parser) {
 		if print.From < m.Ends.From || print.To > m.Ends.To {
 			p.fail("a print is of what is not there")
 		}
+	}
+	switch p.byte() {
+	case 0:
+	case 1:
+		m.Forgot = true
+	default:
+		p.fail("it has neither forgotten something nor not")
 	}
 }
 
@@ -195,6 +212,13 @@ func (m *Data) parse(p *parser) {
 	if m.Offsets[0].From < m.From || m.Offsets.End() != m.To {
 		p.fail("its records are not in its range up to the end")
 	}
+	records := uint64(0)
+	for _, r := range m.Offsets {
+		records += r.Len() // within its range, so this cannot wrap
+	}
+	if records > MaxRecords {
+		p.fail("it has too many records")
+	}
 	for _, g := range m.Gone {
 		if m.Offsets.touches(g.Range) {
 			p.fail("a record is said to be gone")
@@ -207,7 +231,7 @@ func (m *Data) parse(p *parser) {
 }
 
 func (m *Data) gone(p *parser) {
-	at := m.From
+	at, all := m.From, uint64(0)
 	for i := range p.count(MaxRanges, 3) {
 		g := Gone{p.rng(), Reason(p.byte())}
 		if g.Len() == 0 || g.From < at || g.To > m.To || g.Reason == 0 || g.Reason >= lastReason {
@@ -218,6 +242,10 @@ func (m *Data) gone(p *parser) {
 			p.fail("what is gone is said in pieces")
 			return
 		}
+		if all += g.Len(); all > MaxGone { // neither can wrap: they are within the frame's range
+			p.fail("more is gone than ever was there")
+			return
+		}
 		m.Gone = append(m.Gone, g)
 		at = g.To
 	}
@@ -225,8 +253,8 @@ func (m *Data) gone(p *parser) {
 
 // touches reports whether some of r is in the set.
 func (s Ranges) touches(r Range) bool {
-	missing := s.Missing(nil, r)
-	return len(missing) != 1 || missing[0] != r
+	i := s.behind(r.From)
+	return i < len(s) && s[i].From < r.To
 }
 
 func (m *Ack) parse(p *parser) { m.Number = p.uint() }
@@ -242,7 +270,7 @@ func (m *Report) parse(p *parser) {
 	m.Lag = p.lag()
 	n := p.count(MaxBelow, 31)
 	for range n {
-		b := Below{Hop: p.hop(), Build: p.text(), Via: p.byte()}
+		b := Below{Hop: p.hop(), Build: p.name(), Via: p.byte()}
 		if seen := p.u64(); seen != 0 {
 			b.Seen = time.Unix(0, int64(seen)).UTC()
 		}

@@ -4,7 +4,10 @@ import (
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 var (
@@ -91,7 +94,28 @@ func Sum(offset uint64, encoded []byte) uint64 {
 
 func appendUint(dst []byte, v uint64) []byte { return binary.AppendUvarint(dst, v) }
 
-// appendText cuts what is too long: names come from people.
+// printable reports whether s can be shown as it is.
+func printable(s string) bool {
+	return utf8.ValidString(s) && !strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) })
+}
+
+// appendName puts ? where a character does not print, and cuts what is too long: names come from people.
+func appendName(dst []byte, s string) []byte {
+	if len(s) > MaxName || !printable(s) {
+		s = strings.Map(func(r rune) rune {
+			if r == utf8.RuneError || !unicode.IsPrint(r) {
+				return '?'
+			}
+			return r
+		}, s)
+		for s = s[:min(len(s), MaxName)]; !utf8.ValidString(s); {
+			s = s[:len(s)-1] // which had been cut
+		}
+	}
+	return append(appendUint(dst, uint64(len(s))), s...)
+}
+
+// appendText cuts what is too long.
 func appendText(dst []byte, s string) []byte {
 	s = s[:min(len(s), MaxText)]
 	return append(appendUint(dst, uint64(len(s))), s...)
@@ -99,7 +123,7 @@ func appendText(dst []byte, s string) []byte {
 
 func appendDuration(dst []byte, d time.Duration) []byte { return appendUint(dst, uint64(max(0, d))) }
 
-func appendHop(dst []byte, h Hop) []byte { return appendText(append(dst, h.Agent[:]...), h.Name) }
+func appendHop(dst []byte, h Hop) []byte { return appendName(append(dst, h.Agent[:]...), h.Name) }
 
 func appendHops(dst []byte, hops []Hop) []byte {
 	hops = hops[:min(len(hops), MaxPath)]
@@ -137,12 +161,12 @@ func (m *Hello) append(dst []byte) []byte {
 	dst = append(dst, magic...)
 	dst = appendUint(appendUint(dst, uint64(m.Versions[0])), uint64(m.Versions[1]))
 	dst = le.AppendUint32(append(dst, m.Agent[:]...), m.Epoch)
-	return appendText(appendText(dst, m.Name), m.Build)
+	return appendName(appendName(dst, m.Name), m.Build)
 }
 
 func (m *Welcome) append(dst []byte) []byte {
 	dst = append(appendUint(dst, uint64(m.Version)), m.Agent[:]...)
-	dst = appendText(appendText(dst, m.Name), m.Build)
+	dst = appendName(appendName(dst, m.Name), m.Build)
 	dst = appendUint(le.AppendUint64(dst, uint64(m.Session)), m.Credit)
 	return appendHops(dst, m.Above)
 }
@@ -153,7 +177,11 @@ func (m *Ask) append(dst []byte) []byte {
 
 func (m *Tell) append(dst []byte) []byte {
 	dst = appendRanges(le.AppendUint32(appendText(dst, m.Stream), m.Epoch), m.Missing)
-	return appendPrints(appendRange(dst, m.Ends), m.Prints)
+	dst = appendPrints(appendRange(dst, m.Ends), m.Prints)
+	if m.Forgot {
+		return append(dst, 1)
+	}
+	return append(dst, 0)
 }
 
 func (m *Data) append(dst []byte) []byte {
@@ -180,7 +208,7 @@ func (m *Report) append(dst []byte) []byte {
 	dst = appendUint(m.Lag.append(dst), uint64(len(below)))
 	for i := range below {
 		b := &below[i]
-		dst = append(appendText(appendHop(dst, b.Hop), b.Build), b.Via)
+		dst = append(appendName(appendHop(dst, b.Hop), b.Build), b.Via)
 		seen := int64(0)
 		if !b.Seen.IsZero() {
 			seen = b.Seen.UnixNano()

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 )
@@ -56,12 +57,13 @@ var (
 	ErrHole = errors.New("offsets are left out")
 )
 
-// Bounds of what is kept for an agent. What is beyond is forgotten, the oldest first, and
-// is then as if it had never arrived.
+// Bounds of what is kept for an agent. What is beyond is forgotten, the oldest first, and it stays
+// known that something was (Tell.Forgot).
 const (
-	prints     = 64   // of a line: as many as frames may be under way, so that what a sender does not know to be acknowledged can be compared
-	mostRanges = 4096 // of a line
-	mostLines  = 4096 // of an agent
+	prints     = 64      // of a line: as many as frames may be under way, so that what a sender does not know to be acknowledged can be compared
+	mostRanges = 4096    // of a line
+	mostLines  = 1 << 16 // of an agent
+	mostProven = 4096    // lines of an agent that have prints
 )
 
 // arrival names a line of an agent, and the stream in which it arrived, if that is another: a tier that routes
@@ -91,16 +93,21 @@ type Known struct {
 
 // agent is what is known of one.
 type agent struct {
-	sync.Mutex // see Known.Lock
+	sync.Mutex     // see Known.Lock
+	holders    int // of Lock, and who waits for it; guarded by Known.mu
 	lines      map[arrival]line
 	current    map[uint32]*course // by epoch, of this process
 	used       uint64
+	proven     int  // lines that have prints
+	forgot     bool // some of it, ever
 }
 
 // course is a session under way.
 type course struct {
 	session Session
 	plans   map[Line]plan
+	parts   int // of all plans
+	used    uint64
 }
 
 // plan is what a sender has said it will say of a line: parts, and all that comes behind
@@ -108,6 +115,7 @@ type course struct {
 type plan struct {
 	parts Ranges
 	next  uint64 // the first offset that is to come
+	used  uint64 // counts up with every question and frame of the session
 }
 
 // NewKnown returns the knowledge of a receiver that has taken nothing.
@@ -116,6 +124,11 @@ func NewKnown() *Known { return &Known{agents: make(map[Agent]*agent), prints: p
 func (k *Known) agent(id Agent) *agent {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.entry(id)
+}
+
+// entry returns that of an agent; k.mu is held.
+func (k *Known) entry(id Agent) *agent {
 	a := k.agents[id]
 	if a == nil {
 		a = &agent{lines: make(map[arrival]line), current: make(map[uint32]*course)}
@@ -125,26 +138,46 @@ func (k *Known) agent(id Agent) *agent {
 }
 
 // Lock keeps others away from what is known of some agents: of the sender of a frame, and of those
-// whose records it has. It takes them in an order of its own.
+// whose records it has. It takes them in an order of its own. Of whom nothing is known then,
+// nothing is kept.
 func (k *Known) Lock(ids ...Agent) (unlock func()) {
 	ids = slices.Clone(ids)
 	slices.SortFunc(ids, func(a, b Agent) int { return bytes.Compare(a[:], b[:]) })
 	ids = slices.Compact(ids)
 	locked := make([]*agent, len(ids))
 	for i, id := range ids {
-		locked[i] = k.agent(id)
+		locked[i] = k.hold(id)
 		locked[i].Lock()
 	}
 	return func() {
-		for _, a := range locked {
-			a.Unlock()
+		for i, a := range locked {
+			k.release(ids[i], a)
 		}
 	}
 }
 
+// hold has an agent's entry stay until release.
+func (k *Known) hold(id Agent) *agent {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	a := k.entry(id)
+	a.holders++
+	return a
+}
+
+// release unlocks an agent, and forgets one of whom nothing is known.
+func (k *Known) release(id Agent, a *agent) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if a.holders--; a.holders == 0 && len(a.lines) == 0 && len(a.current) == 0 {
+		delete(k.agents, id)
+	}
+	a.Unlock()
+}
+
 // Begin begins a session, which fences the one before. The session's number is random.
 func (k *Known) Begin(w Writer, s Session) {
-	k.agent(w.Agent).current[w.Epoch] = &course{s, make(map[Line]plan)}
+	k.agent(w.Agent).current[w.Epoch] = &course{session: s, plans: make(map[Line]plan)}
 }
 
 // End ends a session, if it has not been fenced.
@@ -174,15 +207,41 @@ func (k *Known) Ask(w Writer, s Session, q *Ask) (*Tell, error) {
 		return nil, err
 	}
 	l := a.lines[arrival{epoch: q.Epoch, stream: q.Stream}]
-	t := &Tell{Stream: q.Stream, Epoch: q.Epoch, Prints: l.last}
+	t := &Tell{Stream: q.Stream, Epoch: q.Epoch, Prints: l.last, Forgot: a.forgot}
 	for _, r := range q.Parts {
 		t.Missing = l.ranges.Missing(t.Missing, r)
+	}
+	if len(t.Missing) > MaxRanges {
+		return nil, fmt.Errorf("%w: the answer has %d ranges", ErrMalformed, len(t.Missing))
 	}
 	if n := len(l.ranges); n > 0 {
 		t.Ends = Range{l.ranges[0].From, l.ranges[n-1].To}
 	}
-	c.plans[Line{Writer{w.Agent, q.Epoch}, q.Stream}] = plan{slices.Clone(q.Parts), q.Parts[0].From}
+	c.plan(Line{Writer{w.Agent, q.Epoch}, q.Stream}, q.Parts)
 	return t, nil
+}
+
+// plan holds the sender to parts of a line. Of too many plans those go that were not used for longest; their
+// lines are then to be asked for again.
+func (c *course) plan(l Line, parts Ranges) {
+	c.drop(l)
+	c.used++
+	c.plans[l] = plan{slices.Clone(parts), parts[0].From, c.used}
+	if c.parts += len(parts); c.parts <= MaxRanges && len(c.plans) <= mostLines {
+		return
+	}
+	old := slices.SortedFunc(maps.Keys(c.plans), func(a, b Line) int { return cmp.Compare(c.plans[a].used, c.plans[b].used) })
+	for _, l := range old[:len(old)-1] { // some more, so that it is not done for every question
+		if c.parts <= MaxRanges/16*15 && len(c.plans) <= mostLines/16*15 {
+			break
+		}
+		c.drop(l)
+	}
+}
+
+func (c *course) drop(l Line) {
+	c.parts -= len(c.plans[l].parts)
+	delete(c.plans, l)
 }
 
 // Verdict is what is new in a frame.
@@ -194,6 +253,7 @@ type Verdict struct {
 	course  *course
 	changes []change
 	index   map[lineKey]int // of changes
+	forgets []Agent         // those of whom something goes for the first time
 }
 
 // lineKey is a line as it is kept.
@@ -253,19 +313,28 @@ func (k *Known) note(v *Verdict) {
 		if p := (Print{d.Range, d.Sum}); d.Sum != 0 {
 			l.last = append(slices.Clone(l.last[max(0, len(l.last)+1-k.prints):]), p)
 		}
-		l.add(d.Range)
+		v.add(k, d.Agent, l, d.Range)
 	}
 	for i, o := range d.Origins {
 		if len(v.Origins[i]) > 0 {
-			v.changed(k, o.Agent, d.arrival(o.Line)).add(o.Range)
+			v.add(k, o.Agent, v.changed(k, o.Agent, d.arrival(o.Line)), o.Range)
 		}
 	}
 	k.forget(v)
 }
 
-func (l *line) add(r Range) {
+// add adds to what is known of a line of an agent.
+func (v *Verdict) add(k *Known, id Agent, l *line, r Range) {
 	if l.ranges = l.ranges.Add(r); len(l.ranges) > mostRanges {
 		l.ranges = l.ranges[len(l.ranges)-mostRanges:]
+		v.forgot(k, id)
+	}
+}
+
+// forgot notes that something goes of an agent.
+func (v *Verdict) forgot(k *Known, id Agent) {
+	if !k.agent(id).forgot && !slices.Contains(v.forgets, id) {
+		v.forgets = append(v.forgets, id)
 	}
 }
 
@@ -277,56 +346,93 @@ func (v *Verdict) changed(k *Known, id Agent, at arrival) *line {
 		l := a.lines[at]
 		l.ranges, l.used = slices.Clone(l.ranges), a.used+1
 		i = len(v.changes)
-		v.changes = append(v.changes, change{lineKey: lineKey{id, at}, line: l})
-		if v.index == nil {
-			v.index = make(map[lineKey]int)
-		}
-		v.index[lineKey{id, at}] = i
+		v.change(change{lineKey: lineKey{id, at}, line: l})
 	}
 	return &v.changes[i].line
 }
 
-// forget has v leave out the lines that are too many, those which were not used for longest.
+// forget has v leave out the lines that are too many, and the prints of lines that are too many: those that were not
+// used for longest.
 func (k *Known) forget(v *Verdict) {
-	more := make(map[Agent]int)
+	lines, proven := make(map[Agent]int), make(map[Agent]int) // more than there were
 	for i := range v.changes {
 		c := &v.changes[i]
-		if _, had := k.agent(c.agent).lines[c.at]; !had {
-			more[c.agent]++
+		had, was := k.agent(c.agent).lines[c.at]
+		if !was {
+			lines[c.agent]++
+		}
+		if len(had.last) == 0 && len(c.line.last) > 0 {
+			proven[c.agent]++
 		}
 	}
-	for id, n := range more {
-		a := k.agent(id)
-		if n += len(a.lines) - mostLines; n <= 0 {
-			continue
-		}
-		var old []change
-		for at, l := range a.lines {
-			if _, changes := v.index[lineKey{id, at}]; !changes {
-				old = append(old, change{lineKey{id, at}, line{used: l.used}, true})
+	for id, n := range lines {
+		if n += len(k.agent(id).lines) - mostLines; n > 0 {
+			v.forgot(k, id)
+			for _, c := range k.oldest(v, id, n+mostLines/16, func(*line) bool { return true }) { // some more, so that it is not done for every frame
+				v.change(change{lineKey: c.lineKey, gone: true})
 			}
 		}
-		slices.SortFunc(old, func(x, y change) int { return cmp.Compare(x.line.used, y.line.used) })
-		n += mostLines / 16 // so that it is not done for every frame
-		v.changes = append(v.changes, old[:min(n, len(old))]...)
 	}
+	for id, n := range proven {
+		if n += k.agent(id).proven - mostProven; n > 0 {
+			for _, c := range k.oldest(v, id, n+mostProven/16, func(l *line) bool { return len(l.last) > 0 }) {
+				c.line.last = nil
+				v.change(c)
+			}
+		}
+	}
+}
+
+// oldest returns some of an agent's lines that v does not change, those that were not used for longest.
+func (k *Known) oldest(v *Verdict, id Agent, n int, which func(*line) bool) (old []change) {
+	for at, l := range k.agent(id).lines {
+		if _, changes := v.index[lineKey{id, at}]; !changes && which(&l) {
+			old = append(old, change{lineKey{id, at}, l, false})
+		}
+	}
+	slices.SortFunc(old, func(x, y change) int { return cmp.Compare(x.line.used, y.line.used) })
+	return old[:min(n, len(old))]
+}
+
+// change adds one to those that v makes.
+func (v *Verdict) change(c change) {
+	if v.index == nil {
+		v.index = make(map[lineKey]int)
+	}
+	v.index[c.lineKey] = len(v.changes)
+	v.changes = append(v.changes, c)
 }
 
 // Take adds a frame that Judge has let pass to what is known. The marks of the verdict
 // belong into the transaction of the frame's records. Between Judge and Take nothing else happens to the agents.
 func (k *Known) Take(v *Verdict) {
-	for _, c := range v.changes {
-		a := k.agent(c.agent)
-		if c.gone {
-			delete(a.lines, c.at)
-			continue
-		}
-		a.lines[c.at] = c.line
-		a.used = max(a.used, c.line.used)
+	for i := range v.changes {
+		c := &v.changes[i]
+		k.agent(c.agent).put(c)
+	}
+	for _, id := range v.forgets {
+		k.agent(id).forgot = true
 	}
 	l := v.course.plans[v.data.Line]
-	l.next = max(l.next, v.data.To)
+	v.course.used++
+	l.next, l.used = max(l.next, v.data.To), v.course.used
 	v.course.plans[v.data.Line] = l
+}
+
+// put makes a change.
+func (a *agent) put(c *change) {
+	if len(a.lines[c.at].last) > 0 {
+		a.proven--
+	}
+	if c.gone {
+		delete(a.lines, c.at)
+		return
+	}
+	if len(c.line.last) > 0 {
+		a.proven++
+	}
+	a.lines[c.at] = c.line
+	a.used = max(a.used, c.line.used)
 }
 
 // left returns what is neither known nor passed by the plan: the sender goes on at from.
@@ -334,12 +440,13 @@ func (l *plan) left(known Ranges, from uint64) (left []Range) {
 	if from <= l.next {
 		return nil
 	}
-	for _, r := range append(slices.Clip(l.parts), Range{l.parts.End(), never}) {
-		if r = (Range{max(r.From, l.next), min(r.To, from)}); r.From < r.To {
-			left = known.Missing(left, r)
+	for _, r := range l.parts[l.parts.behind(l.next):] {
+		if r.From >= from {
+			return left
 		}
+		left = known.Missing(left, Range{max(r.From, l.next), min(r.To, from)})
 	}
-	return left
+	return known.Missing(left, Range{max(l.parts.End(), l.next), from})
 }
 
 // printed reports whether the line has that print.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -261,6 +262,107 @@ func TestWhatIsKeptIsBounded(t *testing.T) {
 	}
 	if _, there := lines[arrival{100 + mostLines + 8, "z", "app"}]; !there {
 		t.Error("the newest is not")
+	}
+}
+
+// TestAnAnswerAlwaysFitsInAFrame: whatever is known, and however it is asked.
+func TestAnAnswerAlwaysFitsInAFrame(t *testing.T) {
+	k := newTold(t)
+	for i := range uint64(mostRanges) {
+		at := uint64(never)>>3 + 4*i
+		k.ask(t, 1, "app", Ranges{{at, at + 1}})
+		k.must(t, k.frame(at, at+1, 1))
+	}
+	q := &Ask{Stream: "app", Epoch: k.w.Epoch, Parts: every(1<<45, MaxParts-1)}
+	q.Parts = append(q.Parts, Range{q.Parts.End() + 1, never})
+	asked, err := refused(Append(nil, q))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tell, err := k.Ask(k.w, 1, asked.(*Ask))
+	if err != nil || len(tell.Missing) != MaxParts+mostRanges {
+		t.Fatalf("got %d ranges, %v", len(tell.Missing), err)
+	}
+	if got, err := refused(Append(nil, tell)); err != nil || !same(got, tell) {
+		t.Errorf("got %.100v, %v", got, err)
+	}
+	beyond := &Ask{Stream: "app", Epoch: k.w.Epoch, Parts: append(every(2, MaxRanges), Range{1 << 20, never})} // no frame, but nobody relies on that
+	if _, err := k.Ask(k.w, 1, beyond); !errors.Is(err, ErrMalformed) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestPlansAreBounded: what was asked for long ago is to be asked for again.
+func TestPlansAreBounded(t *testing.T) {
+	k := newTold(t)
+	c := k.agents[host].current[k.w.Epoch]
+	ask := func(name string, i int, parts Ranges) {
+		t.Helper()
+		k.ask(t, 1, fmt.Sprint(name, i), parts)
+		all := 0
+		for _, p := range c.plans {
+			all += len(p.parts)
+		}
+		if len(c.plans) > mostLines || all > MaxRanges || all != c.parts {
+			t.Fatalf("%d plans of %d parts, counted as %d", len(c.plans), all, c.parts)
+		}
+		if _, kept := c.plans[Line{k.w, fmt.Sprint(name, i)}]; !kept {
+			t.Fatalf("what was asked for last is not planned")
+		}
+	}
+	k.must(t, k.frame(1, 4, 11))
+	for i := range mostLines - 1 {
+		ask("line", i, Ranges{{1, never}})
+	}
+	k.must(t, k.frame(4, 5, 12)) // it is in use
+	ask("line", mostLines, Ranges{{1, never}})
+	k.must(t, k.frame(5, 6, 13))
+	other := k.frame(1, 2, 1)
+	other.Stream = "line0"
+	if _, err := k.take(1, other); !errors.Is(err, ErrHole) {
+		t.Errorf("got %v", err)
+	}
+	k.ask(t, 1, "line0", Ranges{{1, never}})
+	if _, err := k.take(1, other); err != nil {
+		t.Error(err)
+	}
+	for i := range 10 {
+		ask("long", i, every(2, MaxParts))
+		ask("long", i, every(2, MaxParts)) // in the place of the one before
+	}
+}
+
+// TestNothingIsKeptOfWhoSaidNothing, nor a lock lost on the way.
+func TestNothingIsKeptOfWhoSaidNothing(t *testing.T) {
+	k := NewKnown()
+	w := Writer{host, 1}
+	unlock := k.Lock(host, relay)
+	k.Begin(w, 1)
+	unlock()
+	if len(k.agents) != 1 {
+		t.Errorf("%d agents are kept, want the one with a session", len(k.agents))
+	}
+	unlock = k.Lock(host)
+	waits := make(chan int)
+	go func() {
+		defer k.Lock(host)()
+		waits <- len(k.agents)
+	}()
+	for held := 0; held < 2; {
+		k.mu.Lock()
+		held = k.agents[host].holders
+		k.mu.Unlock()
+		runtime.Gosched()
+	}
+	k.End(w, 1)
+	unlock()
+	if got := <-waits; got != 1 {
+		t.Errorf("%d agents while somebody holds one", got)
+	}
+	unlock = k.Lock(host)
+	unlock()
+	if len(k.agents) != 0 {
+		t.Errorf("%d agents are kept", len(k.agents))
 	}
 }
 

@@ -13,8 +13,12 @@ const Version = 1
 const (
 	MaxFrame   = 4 << 20        // of a frame, without its first 8 bytes
 	MaxPayload = 129 << 19      // 64.5 MiB: of Data.Payload, in all its frames, and of Data.Raw
-	MaxText    = 4096           // bytes of a name or another text
+	MaxText    = 4096           // bytes of a text
+	MaxName    = 255            // bytes of an agent's name and build
 	MaxRanges  = 1 << 16        // ranges in one set, and entries of Data.Gone
+	MaxParts   = MaxRanges / 2  // ranges in an Ask: what is known of a line may split them
+	MaxRecords = 1 << 14        // records of a Data
+	MaxGone    = 1 << 40        // offsets that are gone in a Data
 	MaxPath    = 8              // hops above
 	MaxBelow   = 1000           // agents below in one report
 	piece      = 2 << 20        // of a payload, in one frame
@@ -45,11 +49,12 @@ type Welcome struct {
 	Name    string
 	Build   string
 	Session Session
-	Credit  uint64 // bytes of Data.Payload that may be unacknowledged
+	Credit  uint64 // how much (Data.Cost) may be unacknowledged
 	Above   []Hop  // whom the receiver passes records on to, itself first
 }
 
-// Hop is an agent on the way.
+// Hop is an agent on the way. Its name can be shown as it is, as all names and builds can: each character
+// prints.
 type Hop struct {
 	Agent Agent
 	Name  string
@@ -62,7 +67,7 @@ type Ask struct {
 	Epoch  uint32
 	// Parts is what the sender can answer for: what this receiver has acknowledged before, which it may
 	// have lost since, and what nobody has. The last ends at the highest uint64 where
-	// there is more to come. It is not empty.
+	// there is more to come. There is one at least, and MaxParts at most.
 	Parts Ranges
 }
 
@@ -73,6 +78,7 @@ type Tell struct {
 	Missing Ranges  // of the parts of the Ask, what is not there
 	Ends    Range   // all that is known of the line lies in it; empty: nothing is
 	Prints  []Print // of the line, what was taken last, the oldest first
+	Forgot  bool    // of the agent's lines some, or the beginnings of some, were too many: what lies before Ends may have been there
 }
 
 // Data is a frame of records. Range is dense: what it says is all there is of that part of
@@ -90,6 +96,10 @@ type Data struct {
 	// that another agent or line had first; their children (record.Origin.Child) are left out.
 	Origins []Part
 }
+
+// Cost is what the frame counts towards the credit: its payload, but at least a sixteenth of what that is
+// decompressed.
+func (m *Data) Cost() int { return max(len(m.Payload), int(m.Raw)/16) }
 
 // Gone is a part of a line that a sender cannot send.
 type Gone struct {
@@ -123,7 +133,7 @@ const (
 	CodeVersion   Code = 1 + iota // no version in common
 	CodeIdentity                  // this certificate does not speak for this agent
 	CodeOrigin                    // nor for the agents whose records these are
-	CodeLoop                      // the receiver has passed on these records itself
+	CodeLoop                      // the sender is the receiver itself, or above it
 	CodeFenced                    // a newer connection of this agent has taken over
 	CodeKnown                     // offsets are known from another frame
 	CodeHole                      // offsets are left out

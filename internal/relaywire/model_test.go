@@ -377,7 +377,9 @@ func (k *Known) clone() *Known {
 	for id, a := range k.agents {
 		to := &agent{lines: maps.Clone(a.lines), current: make(map[uint32]*course, len(a.current)), used: a.used}
 		for epoch, s := range a.current {
-			to.current[epoch] = &course{s.session, maps.Clone(s.plans)}
+			c := *s
+			c.plans = maps.Clone(s.plans)
+			to.current[epoch] = &c
 		}
 		c.agents[id] = to
 	}

@@ -173,6 +173,7 @@ func TestWhatNobodyWouldSayIsMalformed(t *testing.T) {
 	f("versions backwards", Append(nil, &Hello{Versions: [2]uint16{2, 1}}))
 	f("version 65536", frame(append(append([]byte{kindHello}, magic...), append([]byte{1, 0x80, 0x80, 4}, make([]byte, 22)...)...)...))
 	f("an Ask of nothing", Append(nil, &Ask{Stream: "a"}))
+	f("an Ask of 32 769 parts", Append(nil, &Ask{Stream: "a", Parts: every(2, MaxParts+1)}))
 	f("ranges that touch", Append(nil, &Ask{Stream: "a", Parts: Ranges{{1, 2}, {2, 3}}}))
 	f("a range of nothing", Append(nil, &Ask{Stream: "a", Parts: Ranges{{1, 1}}}))
 	f("a name of 4097 bytes", frame(append(append([]byte{kindAsk, 0x81, 0x20}, make([]byte, 4097)...), 0, 0, 0, 0, 1, 1, 1)...))
@@ -197,6 +198,21 @@ func TestWhatNobodyWouldSayIsMalformed(t *testing.T) {
 	f("64.5 MiB and a byte, decompressed", data(func(d *Data) { d.Raw = MaxPayload + 1 }))
 	f("records without a payload", data(func(d *Data) { d.Payload = nil }))
 	f("a payload without records", data(func(d *Data) { d.Offsets, d.Sum, d.Raw = nil, 0, 0 }))
+	f("16 385 records", data(func(d *Data) { d.To = d.From + MaxRecords + 1; d.Offsets = Ranges{d.Range} }))
+	f("more gone than ever was", data(func(d *Data) {
+		d.To = 7 + MaxGone + 1
+		*d = Data{Part: d.Part, Gone: []Gone{{Range{7, 9}, Damage}, {Range{9, d.To}, Retention}}}
+	}))
+	hello := func(name string) []byte {
+		wire := raw(&Hello{Versions: [2]uint16{1, 1}})
+		return frame(append(appendText(wire[:len(wire)-2], name), 0)...)
+	}
+	if m, err := refused(hello("é")); err != nil {
+		t.Fatalf("got %v, %v", m, err)
+	}
+	for _, name := range []string{strings.Repeat("n", MaxName+1), "\x1b[2J", "a\nb", "\x7f", "\u0085", "\u202egnp", "\xff"} {
+		f(fmt.Sprintf("to be called %q", name), hello(name))
+	}
 	f("nine hops", frame(append([]byte{kindPath, 9}, make([]byte, 9*17)...)...))
 	f("a thousand and one below", frame(append([]byte{kindReport, 0, 0, 0, 0, 0xe9, 7}, make([]byte, 1001*31)...)...))
 	f("a time of 300 years", frame(kindReport, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1, 0, 0))
@@ -236,7 +252,7 @@ func TestPartsHaveOneForm(t *testing.T) {
 	f("of none, but a large Data", data(piece+1))
 }
 
-// TestMemoryIsAskedForBeforeItIsTaken: a liar gets no more than he sends.
+// TestMemoryIsAskedForBeforeItIsTaken: a liar gets no more than he sends, and once again.
 func TestMemoryIsAskedForBeforeItIsTaken(t *testing.T) {
 	var asked []int
 	open := 0
@@ -250,17 +266,27 @@ func TestMemoryIsAskedForBeforeItIsTaken(t *testing.T) {
 	wire = Append(wire, large(cheap+1))
 	r := NewReader(bytes.NewReader(wire))
 	r.Budget = budget
-	for i, want := range []int{1, 0, 1} {
-		if _, err := r.Next(); err != nil || open != want {
-			t.Errorf("message %d: got %v, %d open want %d", i, err, open, want)
+	for i, want := range []int{3 * piece, 0, cheap + 1} {
+		asked = nil
+		if _, err := r.Next(); err != nil || open != len(asked) {
+			t.Errorf("message %d: got %v, %d open want %d", i, err, open, len(asked))
+		}
+		sum := 0
+		for _, n := range asked {
+			if sum += n; n > mostStep {
+				t.Errorf("message %d: %d bytes at once", i, n)
+			}
+		}
+		if sum < want || sum > want+cheap {
+			t.Errorf("message %d: asked for %d bytes of %d", i, sum, want)
 		}
 	}
-	if r.Close(); open != 0 || len(asked) != 2 || asked[0] < 3*piece || asked[1] < cheap+1 {
-		t.Errorf("asked for %v, %d open", asked, open)
+	if r.Close(); open != 0 {
+		t.Errorf("%d are open", open)
 	}
 
 	full := errors.New("full")
-	f := func(m Message, header int) {
+	f := func(m Message, come int) {
 		t.Helper()
 		wire := bytes.NewReader(Append(nil, m))
 		r := NewReader(wire)
@@ -268,19 +294,29 @@ func TestMemoryIsAskedForBeforeItIsTaken(t *testing.T) {
 		if _, err := r.Next(); err != full {
 			t.Errorf("got %v want %v", err, full)
 		}
-		if read := int(wire.Size()) - wire.Len(); read != header {
-			t.Errorf("%d bytes were read, want the header's %d", read, header)
+		if read := int(wire.Size()) - wire.Len(); read != come {
+			t.Errorf("%d bytes were read, want %d", read, come)
 		}
 		r.Close()
 	}
-	f(large(cheap), 9)
-	f(large(piece+1), 13)
+	f(large(cheap), 9+cheap)
+	f(large(piece+1), 13+cheap)
 
 	// What is cut off gives back what it had.
-	r = NewReader(bytes.NewReader(Append(nil, large(piece+1))[:piece]))
-	r.Budget = budget
-	if _, err := r.Next(); err != io.ErrUnexpectedEOF || open != 0 {
-		t.Errorf("got %v, %d open", err, open)
+	for _, come := range []int{cheap + 20, piece} {
+		asked = nil
+		r = NewReader(bytes.NewReader(Append(nil, large(MaxPayload))[:come]))
+		r.Budget = budget
+		if _, err := r.Next(); err != io.ErrUnexpectedEOF || open != 0 {
+			t.Errorf("got %v, %d open", err, open)
+		}
+		sum := 0
+		for _, n := range asked {
+			sum += n
+		}
+		if sum > 2*come {
+			t.Errorf("%d bytes were asked for where %d came", sum, come)
+		}
 	}
 }
 
@@ -301,6 +337,34 @@ func TestALyingCountAllocatesLittle(t *testing.T) {
 	}
 }
 
+// every returns n ranges of one offset, a step apart.
+func every(step uint64, n int) (s Ranges) {
+	for i := range uint64(n) {
+		s = append(s, Range{1 + step*i, 2 + step*i})
+	}
+	return s
+}
+
+// TestNamesAreSentAsTheyPrint: whatever an agent is called, its frame is one, also the largest report.
+func TestNamesAreSentAsTheyPrint(t *testing.T) {
+	f := func(name, want string) {
+		t.Helper()
+		got, err := refused(Append(nil, &Hello{Versions: [2]uint16{1, 1}, Name: name}))
+		if err != nil || got.(*Hello).Name != want {
+			t.Errorf("%q: got %v, %v want %q", name, got, err, want)
+		}
+	}
+	f("edge-1", "edge-1")
+	f("größe 1", "größe 1")
+	f("\x1b[2Jx\xff\n", "?[2Jx??")
+	f(strings.Repeat("é", 200), strings.Repeat("é", 127))
+	long := strings.Repeat("\x00", 5000)
+	m := &Report{Below: slices.Repeat([]Below{{Hop: Hop{host, long}, Build: long, Seen: time.Now()}}, MaxBelow)}
+	if got, err := refused(Append(nil, m)); err != nil || len(got.(*Report).Below) != MaxBelow {
+		t.Errorf("got %T, %v", got, err)
+	}
+}
+
 func TestAppendCutsWhatPeopleName(t *testing.T) {
 	long := strings.Repeat("n", MaxText+1)
 	hops := make([]Hop, MaxPath+1)
@@ -311,7 +375,7 @@ func TestAppendCutsWhatPeopleName(t *testing.T) {
 		}
 		switch m := got.(type) {
 		case *Hello:
-			if len(m.Name) != MaxText || len(m.Build) != MaxText {
+			if len(m.Name) != MaxName || len(m.Build) != MaxName {
 				t.Errorf("got names of %d and %d bytes", len(m.Name), len(m.Build))
 			}
 		case *Nack:
