@@ -12,21 +12,26 @@ import (
 // Reader reads messages. While it waits for one it holds no buffer, so that an idle
 // connection costs little.
 type Reader struct {
-	// Budget, if not nil, is asked before more than 64 KiB are read for one message, for all that the message
-	// will take. It may wait. What it returned is called at the next Next, or by Close.
+	// Budget, if not nil, is asked before more than 64 KiB are read for one message: again and again as it
+	// comes, each time for as much as has come, or 1 MiB. It may wait. What it returned is
+	// called at the next Next, or by Close.
 	Budget func(n int) (release func(), err error)
 
-	r       io.Reader
-	buffer  *[]byte // of the message that was returned last
-	release func()
-	header  [frameHeader + 1]byte // and the kind
-	total   [4]byte
+	r        io.Reader
+	buffer   *[]byte // of the message that was returned last
+	asked    int     // of Budget, for that message
+	releases []func()
+	header   [frameHeader + 1]byte // and the kind
+	total    [4]byte
 }
 
 // NewReader returns a reader of what r has. It does not read ahead.
 func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// mostStep is how much more a message may have at once than has come of it.
+const mostStep = 1 << 20
 
 // kept is the largest buffer that is used again: what is larger is rare.
 const kept = 1 << 20
@@ -39,10 +44,10 @@ func (r *Reader) Close() {
 		}
 		r.buffer = nil
 	}
-	if r.release != nil {
-		r.release()
-		r.release = nil
+	for _, release := range r.releases {
+		release()
 	}
+	r.asked, r.releases = 0, nil
 }
 
 // Next returns the next message. Of a Data, Payload is borrowed until the next Next or
@@ -82,29 +87,43 @@ func (r *Reader) head() (int, error) {
 	return int(n) - 1, nil
 }
 
-// body reads the n bytes that are left of a frame to the end of the buffer. Before it, the
-// bytes of extra have been read.
+// body reads the n bytes that are left of a frame to the end of the buffer, in steps: who
+// announces much has no memory for it before it comes. Before it, the bytes of extra have
+// been read.
 func (r *Reader) body(n int, extra []byte) error {
-	b := *r.buffer
-	at := len(b)
-	b = slices.Grow(b, n)[:at+n]
-	*r.buffer = b
-	if _, err := io.ReadFull(r.r, b[at:]); err != nil {
-		return err
-	}
 	sum := crc32.Update(crc32.Checksum(r.header[frameHeader:], castagnoli), castagnoli, extra)
-	if crc32.Update(sum, castagnoli, b[at:]) != le.Uint32(r.header[4:]) {
+	for n > 0 {
+		b := *r.buffer
+		at := len(b)
+		step := min(n, max(cheap, min(at, mostStep)))
+		if err := r.ask(at + step); err != nil {
+			return err
+		}
+		b = slices.Grow(b, step)[:at+step]
+		*r.buffer = b
+		if _, err := io.ReadFull(r.r, b[at:]); err != nil {
+			return err
+		}
+		sum = crc32.Update(sum, castagnoli, b[at:])
+		n -= step
+	}
+	if sum != le.Uint32(r.header[4:]) {
 		return fmt.Errorf("%w: its checksum is wrong", ErrMalformed)
 	}
 	return nil
 }
 
-// ask asks for n bytes, if that is much.
-func (r *Reader) ask(n int) (err error) {
-	if n > cheap && r.Budget != nil {
-		r.release, err = r.Budget(n)
+// ask asks for what the message lacks of n bytes, if that is much.
+func (r *Reader) ask(n int) error {
+	if n <= max(cheap, r.asked) || r.Budget == nil {
+		return nil
 	}
-	return err
+	release, err := r.Budget(n - r.asked)
+	if err != nil {
+		return err
+	}
+	r.asked, r.releases = n, append(r.releases, release)
+	return nil
 }
 
 // pieces reads what of a payload comes before its Data, and that frame's header. It
@@ -123,9 +142,6 @@ func (r *Reader) pieces(n *int) (total int, err error) {
 		}
 		if total == 0 {
 			total = int(says)
-			if err := r.ask(total + piece); err != nil { // the last frame says more than its piece
-				return 0, err
-			}
 		}
 		if err := r.body(piece, r.total[:]); err != nil {
 			return 0, err
@@ -136,9 +152,6 @@ func (r *Reader) pieces(n *int) (total int, err error) {
 	}
 	if total > 0 && r.header[frameHeader] != kindData {
 		return 0, fmt.Errorf("%w: parts of nothing", ErrMalformed)
-	}
-	if total == 0 {
-		return 0, r.ask(*n)
 	}
 	return total, nil
 }

@@ -35,7 +35,7 @@ func with(change func(*Options)) inputs.Kind {
 	return k
 }
 
-var quick = patience{hello: 200 * time.Millisecond, silent: 200 * time.Millisecond, write: time.Second, room: time.Second, linger: 500 * time.Millisecond}
+var quick = patience{hello: 200 * time.Millisecond, silent: 200 * time.Millisecond, write: time.Second, room: time.Second, favour: 200 * time.Millisecond, linger: 500 * time.Millisecond}
 
 // Whoever lies loses its connection and is told why; nothing of the lie is stored or
 // known, and nobody else is harmed.

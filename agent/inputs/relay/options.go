@@ -153,7 +153,8 @@ type patience struct {
 	silent time.Duration // without a byte, and for a frame before it must come at the slowest rate
 	write  time.Duration // for what is due to be taken
 	room   time.Duration // for memory for a frame
+	favour time.Duration // for a byte of one that has more memory than there is, and before it must come fast
 	linger time.Duration // for the peer to read why it is closed
 }
 
-var usualPatience = patience{hello: 10 * time.Second, silent: 30 * time.Second, write: 30 * time.Second, room: 30 * time.Second, linger: 500 * time.Millisecond}
+var usualPatience = patience{hello: 10 * time.Second, silent: 30 * time.Second, write: 30 * time.Second, room: 30 * time.Second, favour: 5 * time.Second, linger: 500 * time.Millisecond}

@@ -23,8 +23,9 @@ import (
 const (
 	// handshakeTime bounds a TLS handshake.
 	handshakeTime = 10 * time.Second
-	// slowest is how many bytes a second of a frame must come once it is overdue.
-	slowest = 1 << 10
+	// slowest is how many bytes a second of a frame must come once it is overdue, and brisk
+	// how many where it holds memory that others wait for.
+	slowest, brisk = 1 << 10, 1 << 20
 	// fullPause is what an agent is asked to wait when nothing is taken.
 	fullPause = time.Second
 )
@@ -95,7 +96,7 @@ func (x *session) serve() {
 	}
 	x.arriving = arriving{x: x, began: time.Now(), first: true}
 	x.reader = relaywire.NewReader(bufio.NewReaderSize(&x.arriving, 4<<10))
-	x.reader.Budget = x.room
+	x.reader.Budget = x.coming
 	var answering sync.WaitGroup
 	answering.Go(x.runAnswers)
 	why := x.read()
@@ -252,12 +253,17 @@ type arriving struct {
 	began time.Time // when the frame before was done
 	came  int       // bytes since then
 	first bool      // nothing but the hello is due
+
+	waited   time.Duration // for memory, since then: that is not the peer's time
+	holds    int           // bytes of the budget, for what comes
+	favoured time.Time     // since when it may have more than there is; zero: it may not
+	before   int           // what had come by then
 }
 
 // next says that a frame has been read, or that the first is due.
 func (a *arriving) next() {
 	if a.came > 0 {
-		a.first, a.came, a.began = false, 0, time.Now()
+		a.first, a.came, a.began, a.waited = false, 0, time.Now(), 0
 	}
 }
 
@@ -267,13 +273,31 @@ func (a *arriving) Read(p []byte) (int, error) {
 	if a.first {
 		until = a.began.Add(patience.hello)
 	}
-	if elapsed := now.Sub(a.began); a.came > 0 && elapsed > patience.silent && float64(a.came) < slowest*elapsed.Seconds() {
-		return 0, fmt.Errorf("%w: %d bytes of a frame in %s", errSlow, a.came, elapsed.Round(time.Second))
+	if !a.favoured.IsZero() {
+		until = now.Add(patience.favour)
+	}
+	if a.late(now) {
+		return 0, fmt.Errorf("%w: %d bytes of a frame in %s", errSlow, a.came, now.Sub(a.began).Round(time.Second))
 	}
 	a.x.setReadDeadline(until)
 	n, err := a.x.out.Read(p)
 	a.came += n
 	return n, err
+}
+
+// late reports whether a frame comes too slowly: in any case, while others wait for the memory
+// that it holds, or with more memory than there is.
+func (a *arriving) late(now time.Time) bool {
+	patience, elapsed := &a.x.in.patience, now.Sub(a.began)-a.waited
+	switch over := elapsed - patience.silent; {
+	case a.came == 0 || over <= 0:
+	case float64(a.came) < slowest*elapsed.Seconds():
+		return true
+	case a.holds > 0 && a.x.in.budget.waiting.Load() > 0 && float64(a.came) < brisk*over.Seconds():
+		return true
+	}
+	over := now.Sub(a.favoured) - patience.favour
+	return !a.favoured.IsZero() && float64(a.came-a.before) < brisk*over.Seconds()
 }
 
 // setReadDeadline is SetReadDeadline that does not undo stop's.
