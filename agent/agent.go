@@ -200,6 +200,7 @@ func (a *Agent) open(c *Config) error {
 	if err := a.putRight(a.hard); err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
+	a.metrics.RegisterMetricsWriter(a.writeBelow)
 	a.metrics.NewGauge("runnel_audit_unexplained_records", func() float64 { return float64(auditOf(store.Books()).Unexplained) })
 	if a.forwarderBook, err = openBook(store, bookForwarders); err != nil {
 		a.events.bookDamaged(bookForwarders, err)

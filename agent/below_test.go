@@ -14,6 +14,7 @@ import (
 	"github.com/klauspost/compress/s2"
 
 	"github.com/runnel-log/runnel/internal/relaywire"
+	"github.com/runnel-log/runnel/internal/tiers"
 	"github.com/runnel-log/runnel/record"
 )
 
@@ -230,6 +231,86 @@ func TestStatusListsAgentsBelow(t *testing.T) {
 	}
 	if deep.Name != "deep" || deep.Connected || deep.Between != 1 || deep.Through != "host" || deep.Version != "2" {
 		t.Errorf("behind it is %+v", deep)
+	}
+	if host.Copies != 1 || host.Renamed || host.Reported.IsZero() || deep.Reported != deep.Seen {
+		t.Errorf("they are %+v and %+v", host, deep)
+	}
+	var text strings.Builder
+	a.metrics.WritePrometheus(&text)
+	const of = `{input="chain",agent="host",agent_id="b0000000000000000000000000000000"} `
+	for _, want := range []string{"lag_records" + of + "3\n", "lag_seconds" + of + "2\n", "lost_records" + of + "4\n", "connections" + of + "1\n", "seen_seconds" + of} {
+		if !strings.Contains(text.String(), "runnel_input_below_"+want) {
+			t.Errorf("the metrics do not have %s", want)
+		}
+	}
+	if strings.Contains(text.String(), "deep") {
+		t.Error("there are metrics of who is not directly below")
+	}
+}
+
+// What a peer calls itself cannot break a scrape, and no more agents than so many have
+// metrics of their own; who is forgotten has none.
+func TestMetricsOfAgentsBelowAreBounded(t *testing.T) {
+	a := &Agent{tiers: tiers.New(relaywire.Hop{})}
+	for i := range mostBelowSeries + 10 {
+		a.tiers.Connected("in", relaywire.Hop{Agent: relaywire.Agent{1, byte(i), byte(i >> 8)}, Name: fmt.Sprintf("a\"\\\n\xff%04d", i)}, "")
+	}
+	var text strings.Builder
+	a.writeBelow(&text)
+	if n := strings.Count(text.String(), "runnel_input_below_connections{"); n != mostBelowSeries {
+		t.Errorf("%d agents have metrics, want %d", n, mostBelowSeries)
+	}
+	if !strings.Contains(text.String(), `{input="in",agent="a____0000",agent_id="01`) {
+		t.Errorf("the first is not there:\n%.300s", text.String())
+	}
+	if strings.Contains(text.String(), "lag_") {
+		t.Error("somebody who has not said so lags")
+	}
+}
+
+// Two runs of one agent that speak at once are two: the log says so once, and the status
+// while they do. One that was killed and has come again is not.
+func TestCopiedAgentIsSeen(t *testing.T) {
+	a := startAgent(t, shortDir(t), "inputs: {chain: {type: relay, listen: ['tcp://127.0.0.1:0']}}\n", newTaker())
+	const says = "two agents below are one by their id"
+	report := func(b *below) {
+		t.Helper()
+		if _, err := b.Write(relaywire.Append(nil, &relaywire.Report{})); err != nil {
+			t.Fatal(err)
+		}
+		if m, err := b.reader.Next(); err != nil {
+			t.Fatalf("got %T, %v", m, err)
+		}
+	}
+	first := a.mustRelay(t, "chain", hostBelow, "app")
+	report(first)
+	second := a.mustRelay(t, "chain", relaywire.Writer{Agent: hostBelow.Agent, Epoch: hostBelow.Epoch + 1}, "app")
+	report(second)
+	if strings.Contains(a.logs.String(), says) || a.status().Inputs[0].Below[0].Copies != 1 {
+		t.Error("one that has come again counts as two")
+	}
+	for range 3 {
+		report(first)
+		report(second)
+	}
+	if n := strings.Count(a.logs.String(), says); n != 1 {
+		t.Errorf("the log says it %d times", n)
+	}
+	if all := a.status().Inputs[0].Below; len(all) != 1 || all[0].Copies != 2 {
+		t.Errorf("below are %+v", all)
+	}
+}
+
+// Two agents of one name are told of.
+func TestSharedNameIsSaid(t *testing.T) {
+	a := startAgent(t, shortDir(t), "inputs: {chain: {type: relay, listen: ['tcp://127.0.0.1:0']}}\n", newTaker())
+	a.mustRelay(t, "chain", hostBelow, "app")
+	if strings.Contains(a.logs.String(), "have one name") {
+		t.Error("one agent is two")
+	}
+	a.mustRelay(t, "chain", relaywire.Writer{Agent: relaywire.Agent{0xb1}, Epoch: 7}, "app")
+	if n := strings.Count(a.logs.String(), "two agents below have one name"); n != 1 {
+		t.Errorf("the log says it %d times", n)
 	}
 }
 

@@ -3,7 +3,6 @@ package agent
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -155,18 +154,6 @@ func (a *Agent) inputStatus(in *running) query.InputStatus {
 		s.Below = a.belowStatus(name)
 	}
 	return s
-}
-
-// belowStatus describes the agents that were heard of through an input.
-func (a *Agent) belowStatus(input string) (all []query.BelowStatus) {
-	for _, b := range a.tiers.Below() {
-		if b.Input == input {
-			all = append(all, query.BelowStatus{Name: b.Name, Agent: hex.EncodeToString(b.Agent[:]), Version: b.Build, Through: b.Through.Name,
-				Between: max(0, int(b.Via)-1), Connected: b.Connections > 0, Seen: b.Seen,
-				LagRecords: b.Lag.Records, LagBytes: b.Lag.Bytes, LagSeconds: b.Lag.Oldest.Seconds(), Lost: b.Lag.Lost})
-		}
-	}
-	return all
 }
 
 // sum adds up the counters of that name that an input has registered, whatever

@@ -87,17 +87,21 @@ type InputStatus struct {
 // BelowStatus is an agent that sends here, directly or by way of others, as it was
 // when it was last heard of.
 type BelowStatus struct {
-	Name       string    `json:"name"`
-	Agent      string    `json:"agent"` // its id
-	Version    string    `json:"version"`
-	Through    string    `json:"through,omitempty"` // the agent directly below that it reports through; empty: it is directly below itself
-	Between    int       `json:"between"`           // agents between it and this one
-	Connected  bool      `json:"connected"`         // directly, at the moment
-	Seen       time.Time `json:"seen"`
-	LagRecords uint64    `json:"lag_records"` // that it has and no agent above it
-	LagBytes   uint64    `json:"lag_bytes"`
-	LagSeconds float64   `json:"lag_seconds"`
-	Lost       uint64    `json:"lost"` // records that retention or damage took before they were delivered, ever
+	Name        string    `json:"name"`
+	Agent       string    `json:"agent"`                 // its id
+	Certificate string    `json:"certificate,omitempty"` // the name that its certificate gives it
+	Renamed     bool      `json:"renamed,omitempty"`     // that is another
+	Version     string    `json:"version"`
+	Through     string    `json:"through,omitempty"` // the agent directly below that it reports through; empty: it is directly below itself
+	Between     int       `json:"between"`           // agents between it and this one
+	Connected   bool      `json:"connected"`         // directly, at the moment
+	Copies      int       `json:"copies"`            // 1, or how many agents go by its id: its data directory was copied
+	Seen        time.Time `json:"seen"`
+	Reported    time.Time `json:"reported,omitzero"` // when what follows was so; never: nothing is known of it
+	LagRecords  uint64    `json:"lag_records"`       // that it has and no agent above it
+	LagBytes    uint64    `json:"lag_bytes"`
+	LagSeconds  float64   `json:"lag_seconds"`
+	Lost        uint64    `json:"lost"` // records that retention or damage took before they were delivered, ever
 }
 
 // ListenerStatus is one address that an input listens on.

@@ -141,19 +141,60 @@ func inputTable(st query.Status) table {
 	return t
 }
 
-// belowTable is who sends here from agents below.
+// oldReport is how old an agent's word of itself may be to be shown as how it is: it
+// comes every ten seconds.
+const oldReport = 30 * time.Second
+
+// belowTable is who sends here from agents below. What is not known is a question mark, and so
+// is what follows a number that was so some time ago.
 func belowTable(st query.Status, now time.Time) table {
-	t := table{title: "AGENTS BELOW", head: []string{"NAME", "VERSION", "INPUT", "THROUGH", "SEEN", "LAG", "BYTES", "BEHIND", "LOST"}}
+	t := table{title: "AGENTS BELOW", head: []string{"NAME", "VERSION", "INPUT", "THROUGH", "STATE", "SEEN", "LAG", "BYTES", "BEHIND", "LOST", "AS_OF"}}
+	names := make(map[string]int)
+	for _, in := range st.Inputs {
+		for _, b := range in.Below {
+			names[b.Name]++
+		}
+	}
 	for _, in := range st.Inputs {
 		for _, b := range in.Below {
 			seen := ago(b.Seen, now)
 			if b.Connected {
 				seen = "connected"
 			}
-			t.add(b.Name, b.Version, in.Name, b.Through, seen, zero(b.LagRecords), lagSize(int64(b.LagBytes)), span(b.LagSeconds), zero(b.Lost))
+			t.add(append([]string{name, b.Version, in.Name, b.Through, belowState(&b, now), ago(b.Seen, now)}, belowLag(&b, now)...)...)
 		}
 	}
 	return t
+}
+
+// belowState is whether an agent is there.
+func belowState(b *query.BelowStatus, now time.Time) string {
+	switch {
+	case b.Copies > 1:
+		return fmt.Sprintf("connected×%d", b.Copies)
+	case b.Connected:
+		return "connected"
+	case b.Between > 0 && now.Sub(b.Seen) < time.Minute:
+		return "reported"
+	}
+	return "gone"
+}
+
+// belowLag is the cells from LAG on.
+func belowLag(b *query.BelowStatus, now time.Time) []string {
+	if b.Reported.IsZero() {
+		return []string{"?", "?", "?", "?", "?"}
+	}
+	cells := []string{zero(b.LagRecords), lagSize(int64(b.LagBytes)), span(b.LagSeconds), zero(b.Lost), ago(b.Reported, now)}
+	if (b.Connected || b.Between > 0) && now.Sub(b.Reported) < oldReport {
+		return cells
+	}
+	for i, cell := range cells[:3] {
+		if cells[i] = cell + "?"; cell == "-" {
+			cells[i] = "0?"
+		}
+	}
+	return cells
 }
 
 func pipelineTable(st query.Status) table {

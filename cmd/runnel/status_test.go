@@ -39,3 +39,42 @@ func TestStatusTellsLossesFromWhatWasWanted(t *testing.T) {
 		}
 	}
 }
+
+// TestStatusSaysHowOldAWordIs: of an agent that is not there, or has not said so for long,
+// nothing is shown as if it were so now.
+func TestStatusSaysHowOldAWordIs(t *testing.T) {
+	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	at := func(seconds time.Duration) time.Time { return now.Add(-seconds * time.Second) }
+	st := query.Status{Inputs: []query.InputStatus{{Name: "chain", Below: []query.BelowStatus{
+		{Name: "new", Version: "1", Connected: true, Copies: 1, Seen: at(1)},
+		{Name: "fine", Version: "1", Connected: true, Copies: 1, Seen: at(4), Reported: at(4)},
+		{Name: "away", Version: "1", Copies: 1, Seen: at(26), Reported: at(26)},
+		{Name: "silent", Version: "1", Connected: true, Copies: 1, Seen: at(50), Reported: at(50), LagRecords: 7, LagBytes: 70, LagSeconds: 3},
+		{Name: "twice", Version: "1", Connected: true, Copies: 2, Seen: at(4), Reported: at(4), Certificate: "db", Renamed: true},
+		{Name: "deep", Version: "1", Through: "fine", Between: 1, Copies: 1, Seen: at(12), Reported: at(12), Lost: 5},
+		{Name: "deep", Agent: "0011223344", Version: "1", Through: "fine", Between: 1, Copies: 1, Seen: at(120), Reported: at(120)},
+	}}}}
+	var b strings.Builder
+	if err := printStatus(&b, st, now); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for line := range strings.Lines(b.String()) {
+		got = append(got, strings.Join(strings.Fields(line), " "))
+	}
+	text := strings.Join(got, "\n")
+	for _, want := range []string{
+		"STATE SEEN LAG BYTES BEHIND LOST AS_OF",
+		"new 1 chain connected 1.0s ? ? ? ? ?",
+		"fine 1 chain connected 4.0s - - - - 4.0s",
+		"away 1 chain gone 26s 0? 0? 0? - 26s",
+		"silent 1 chain connected 50s 7? 70B? 3.0s? - 50s",
+		"twice(db) 1 chain connected×2 4.0s - - - - 4.0s",
+		"deep() 1 chain fine reported 12s - - - 5 12s",
+		"deep(00112233) 1 chain fine gone 2m 0? 0? 0? - 2m",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("no %q in\n%s", want, text)
+		}
+	}
+}

@@ -326,7 +326,7 @@ func (c *conn) writeFrames(frames []byte, counts bool) error {
 // frame that was given a number may have arrived, also after an error.
 func (c *conn) send(d *relaywire.Data) error {
 	c.mu.Lock()
-	for c.err == nil && c.inFlight > 0 && uint64(c.inFlight)+uint64(len(d.Payload)) > c.welcome.Credit {
+	for c.err == nil && c.inFlight > 0 && uint64(c.inFlight)+uint64(d.Cost()) > c.welcome.Credit {
 		c.changed.Wait()
 	}
 	if c.err != nil {
@@ -338,8 +338,8 @@ func (c *conn) send(d *relaywire.Data) error {
 	}
 	c.sent++
 	d.Number = c.sent
-	c.open = append(c.open, len(d.Payload))
-	c.inFlight += len(d.Payload)
+	c.open = append(c.open, d.Cost())
+	c.inFlight += d.Cost()
 	c.mu.Unlock()
 	return c.write(d)
 }

@@ -124,7 +124,7 @@ func (m *memory) ackedBy(url string, l line) relaywire.Ranges {
 }
 
 // parts returns what of a line can be answered for to a receiver: what it has
-// acknowledged, and of whole what nobody else has and is not in doubt.
+// acknowledged, and of whole what nobody else has and is not in doubt; it fits in an Ask.
 func (m *memory) parts(url string, l line, whole relaywire.Range) relaywire.Ranges {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -133,6 +133,9 @@ func (m *memory) parts(url string, l line, whole relaywire.Range) relaywire.Rang
 		if other != url {
 			parts = without(parts, lines[l])
 		}
+	}
+	if len(parts) > relaywire.MaxParts-mostRanges { // receivers have it in shreds: it is sent to this one too, and is one record above both
+		parts = without(relaywire.Ranges{whole}, m.acked[inDoubt][l])
 	}
 	for _, r := range m.acked[url][l] {
 		parts = parts.Add(r)

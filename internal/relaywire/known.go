@@ -93,8 +93,8 @@ type Known struct {
 
 // agent is what is known of one.
 type agent struct {
-	sync.Mutex     // see Known.Lock
-	holders    int // of Lock, and who waits for it; guarded by Known.mu
+	lock       chan struct{} // of one, whoever fills it has it; see Known.Lock
+	holders    int           // of Lock, and who waits for it; guarded by Known.mu
 	lines      map[arrival]line
 	current    map[uint32]*course // by epoch, of this process
 	used       uint64
@@ -131,7 +131,7 @@ func (k *Known) agent(id Agent) *agent {
 func (k *Known) entry(id Agent) *agent {
 	a := k.agents[id]
 	if a == nil {
-		a = &agent{lines: make(map[arrival]line), current: make(map[uint32]*course)}
+		a = &agent{lock: make(chan struct{}, 1), lines: make(map[arrival]line), current: make(map[uint32]*course)}
 		k.agents[id] = a
 	}
 	return a
@@ -141,19 +141,45 @@ func (k *Known) entry(id Agent) *agent {
 // whose records it has. It takes them in an order of its own. Of whom nothing is known then,
 // nothing is kept.
 func (k *Known) Lock(ids ...Agent) (unlock func()) {
+	unlock, _ = k.LockUntil(func() <-chan struct{} { return nil }, ids...)
+	return unlock
+}
+
+// LockUntil does the same, and gives up once a channel is closed, which it asks for when it
+// has to wait. It reports whether it has not given up.
+func (k *Known) LockUntil(until func() <-chan struct{}, ids ...Agent) (unlock func(), ok bool) {
 	ids = slices.Clone(ids)
 	slices.SortFunc(ids, func(a, b Agent) int { return bytes.Compare(a[:], b[:]) })
 	ids = slices.Compact(ids)
-	locked := make([]*agent, len(ids))
-	for i, id := range ids {
-		locked[i] = k.hold(id)
-		locked[i].Lock()
-	}
-	return func() {
+	var locked []*agent
+	unlock = func() {
 		for i, a := range locked {
+			<-a.lock
 			k.release(ids[i], a)
 		}
 	}
+	var over <-chan struct{}
+	for _, id := range ids {
+		a := k.hold(id)
+		select {
+		case a.lock <- struct{}{}:
+			locked = append(locked, a)
+			continue
+		default:
+		}
+		if over == nil {
+			over = until()
+		}
+		select {
+		case a.lock <- struct{}{}:
+			locked = append(locked, a)
+		case <-over:
+			k.release(id, a)
+			unlock()
+			return nil, false
+		}
+	}
+	return unlock, true
 }
 
 // hold has an agent's entry stay until release.
@@ -165,14 +191,20 @@ func (k *Known) hold(id Agent) *agent {
 	return a
 }
 
-// release unlocks an agent, and forgets one of whom nothing is known.
+// release gives up an agent, and forgets one of whom nothing is known.
 func (k *Known) release(id Agent, a *agent) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if a.holders--; a.holders == 0 && len(a.lines) == 0 && len(a.current) == 0 {
 		delete(k.agents, id)
 	}
-	a.Unlock()
+}
+
+// Agents returns of how many agents something is known, or a session under way.
+func (k *Known) Agents() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.agents)
 }
 
 // Begin begins a session, which fences the one before. The session's number is random.

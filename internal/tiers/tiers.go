@@ -41,7 +41,8 @@ type Tiers struct {
 	// guarded by mu:
 	above map[string][]relaywire.Hop // by forwarder
 	below map[relaywire.Agent]*Below
-	swept time.Time // when forget has last looked
+	named map[string]relaywire.Agent // of names, who was the first to have it
+	swept time.Time                  // when forget has last looked
 }
 
 // Below is an agent below this one.
@@ -50,11 +51,27 @@ type Below struct {
 	Input           string        // that it was heard of through
 	Through         relaywire.Hop // who is directly below and passed its report on; the zero Hop: it is directly below itself
 	Connections     int           // of an agent directly below: open now
+	Identity        string        // that its certificate gives it; empty: it shows none, or is not directly below
+	Reported        time.Time     // when its lag was so; zero: it has not said yet
+
+	copied time.Time // when two runs of it have last spoken at once
+}
+
+// copiedFor is how long two runs of an agent count as two once both have spoken.
+const copiedFor = time.Minute
+
+// Copies returns how many agents there are that go by this id: 1, unless it was copied with
+// its data directory.
+func (b *Below) Copies() int {
+	if time.Since(b.copied) < copiedFor {
+		return max(b.Connections, 1)
+	}
+	return 1
 }
 
 // New returns what the agent own knows at its start.
 func New(own relaywire.Hop) *Tiers {
-	return &Tiers{own: own, above: make(map[string][]relaywire.Hop), below: make(map[relaywire.Agent]*Below)}
+	return &Tiers{own: own, above: make(map[string][]relaywire.Hop), below: make(map[relaywire.Agent]*Below), named: make(map[string]relaywire.Agent)}
 }
 
 // Above returns this agent itself, and then all above it that its forwarders have
@@ -118,6 +135,56 @@ func (t *Tiers) Connected(input string, hop relaywire.Hop, build string) (gone f
 	}
 }
 
+// Identified notes what the certificate of an agent directly below, which is connected, calls
+// it. It reports whether that is news and its own name for itself another, and whether
+// another agent that is connected has the same name.
+func (t *Tiers) Identified(hop relaywire.Hop, identity string) (differs, shared bool) {
+	if t == nil {
+		return false, false
+	}
+	hop.Name, identity = Short(hop.Name), Short(identity)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.below[hop.Agent]
+	if b == nil {
+		return false, false
+	}
+	differs = b.Identity != identity && Differ(hop.Name, identity)
+	b.Identity = identity
+	if other := t.below[t.named[hop.Name]]; other != nil && other.Agent != hop.Agent && other.Name == hop.Name && other.Connections > 0 {
+		return differs, true
+	}
+	if len(t.named) >= 2*mostBelow { // of those who are gone, mostly
+		clear(t.named)
+	}
+	t.named[hop.Name] = hop.Agent
+	return differs, false
+}
+
+// Differ reports whether an agent's name is another than its certificate gives it. A
+// host's short name is the same as its long one; without a certificate nothing differs.
+func Differ(name, identity string) bool {
+	short, _, _ := strings.Cut(identity, ".")
+	return identity != "" && name != identity && name != short
+}
+
+// Copied notes that two runs of an agent have spoken at once. It reports whether that is
+// news.
+func (t *Tiers) Copied(agent relaywire.Agent) (news bool) {
+	if t == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	b := t.below[agent]
+	if b == nil {
+		return false
+	}
+	news = time.Since(b.copied) > copiedFor
+	b.copied = time.Now()
+	return news
+}
+
 // Reported notes what an agent directly below says of itself, and of those below it.
 func (t *Tiers) Reported(input string, from relaywire.Hop, r *relaywire.Report) {
 	if t == nil {
@@ -132,7 +199,7 @@ func (t *Tiers) Reported(input string, from relaywire.Hop, r *relaywire.Report) 
 	}
 	if b := t.below[from.Agent]; b != nil {
 		b.see(now)
-		b.Lag = r.Lag
+		b.Lag, b.Reported = r.Lag, now
 	}
 	for _, other := range r.Below {
 		if other.Agent == from.Agent || other.Agent == t.own.Agent {
@@ -150,7 +217,7 @@ func (t *Tiers) Reported(input string, from relaywire.Hop, r *relaywire.Report) 
 			continue
 		}
 		other.Name, other.Build, other.Seen = Short(other.Name), Short(other.Build), b.Seen
-		b.Below, b.Input, b.Through = other, input, from
+		b.Below, b.Input, b.Through, b.Identity, b.Reported = other, input, from, "", b.Seen
 		if b.Via < 255 {
 			b.Via++
 		}

@@ -156,3 +156,43 @@ func TestNobodyIsNoTrouble(t *testing.T) {
 		t.Error("a nil Tiers knows somebody")
 	}
 }
+
+// What a certificate calls an agent is kept, and told of once where that differs.
+func TestCertificateNameIsTold(t *testing.T) {
+	x := New(hop(0))
+	f := func(n byte, name, identity string, differs, shared bool) {
+		t.Helper()
+		h := relaywire.Hop{Agent: relaywire.Agent{n}, Name: name}
+		x.Connected("in", h, "")
+		if d, s := x.Identified(h, identity); d != differs || s != shared {
+			t.Errorf("%s of %s: differs %t, shared %t", name, identity, d, s)
+		}
+	}
+	f(1, "web", "web.example.com", false, false)
+	f(1, "web", "db", true, false)
+	f(1, "web", "db", false, false)
+	f(2, "web", "web", false, true)
+	f(3, "db", "", false, false)
+	if all := x.Below(); all[0].Name != "db" || all[1].Identity != "db" || all[1].Connections != 3 {
+		t.Errorf("below are %+v", all)
+	}
+	if d, s := x.Identified(hop(9), "nobody"); d || s {
+		t.Error("somebody unknown has a name")
+	}
+}
+
+func TestCopiesAreTwoForAWhile(t *testing.T) {
+	x := New(hop(0))
+	gone := x.Connected("in", hop(1), "")
+	x.Connected("in", hop(1), "")
+	copies := func() int { return x.Below()[0].Copies() }
+	if copies() != 1 || !x.Copied(hop(1).Agent) || x.Copied(hop(1).Agent) || copies() != 2 {
+		t.Error("two are not two, or told of twice")
+	}
+	if gone(); copies() != 1 {
+		t.Error("one is two")
+	}
+	if x.Copied(hop(2).Agent) {
+		t.Error("nobody was copied")
+	}
+}

@@ -11,6 +11,7 @@ import (
 type counters struct {
 	records, bytes *metrics.Counter // that were new here
 	known          *metrics.Counter // that were not, and are not stored a second time
+	looped         *metrics.Counter // that this agent had stored first, and are not stored again
 	frames         *metrics.Counter
 	connections    *metrics.Gauge // open now
 
@@ -37,6 +38,7 @@ func newCounters(set *metrics.Set, input string) *counters {
 		records:     counter("records_total", ""),
 		bytes:       counter("bytes_total", ""),
 		known:       counter("known_records_total", ""),
+		looped:      counter("looped_records_total", ""),
 		frames:      counter("frames_total", ""),
 		connections: set.GetOrCreateGauge(fmt.Sprintf("runnel_input_connections{input=%q}", input), nil),
 

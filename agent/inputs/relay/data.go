@@ -35,7 +35,7 @@ func (x *session) data(d *relaywire.Data) error {
 		b.Release()
 		return err
 	}
-	size := int64(len(d.Payload))
+	size := int64(d.Cost())
 	x.inFlight.Add(size)
 	x.frames = d.Number
 	return x.store(&f, size)
@@ -49,8 +49,8 @@ func (x *session) check(d *relaywire.Data) error {
 		return wrong(d, "%d is due", x.frames+1)
 	case !streamName.MatchString(d.Stream):
 		return wrong(d, "that is no name of a stream")
-	case open > 0 && open+int64(len(d.Payload)) > int64(x.in.options.Credit):
-		return wrong(d, "%d bytes are not acknowledged and %d come, more than the credit of %d", open, len(d.Payload), int64(x.in.options.Credit))
+	case open > 0 && open+int64(d.Cost()) > int64(x.in.options.Credit):
+		return wrong(d, "%d bytes are not acknowledged and %d come, more than the credit of %d", open, d.Cost(), int64(x.in.options.Credit))
 	}
 	return nil
 }
@@ -97,7 +97,11 @@ func decode(d *relaywire.Data) (_ *record.Batch, err error) {
 // store has what is new of a frame stored, and the frame acknowledged when that is on disk.
 func (x *session) store(f *frame, size int64) error {
 	k := x.in.known
-	unlock := k.Lock(f.agents...)
+	unlock, err := x.lock(x.in.patience.room, f.agents...)
+	if err != nil {
+		f.batch.Release()
+		return err
+	}
 	verdict, err := k.Judge(x.writer, x.number, f.Data)
 	if err != nil {
 		unlock()
@@ -123,7 +127,11 @@ func (x *session) store(f *frame, size int64) error {
 	}
 	k.taken(x, verdict, f.agents, answer.receipt)
 	unlock()
-	x.count(f.Data, verdict.Missing, records, bytes, came-records)
+	x.count(f.Data, verdict.Missing, records, bytes, came-records-f.looped)
+	if f.looped > 0 {
+		x.in.counters.looped.Add(f.looped)
+		x.in.events.looped(x.at.url, x.hop, f.Stream, f.looped)
+	}
 	x.pending <- answer
 	return nil
 }

@@ -65,6 +65,21 @@ func (e events) disconnected(url, peer string, agent relaywire.Hop, why error) {
 	e.passing.Info().Str("url", url).Str("peer", peer).Str("agent", agent.Name).AnErr("because", why).Msg("an agent below has gone")
 }
 
+func (e events) renamed(agent relaywire.Hop, identity string) {
+	e.sampled.Warn().Str("agent", agent.Name).Hex("agent_id", agent.Agent[:]).Str("certificate", identity).
+		Msg("an agent below goes by another name than its certificate gives it")
+}
+
+func (e events) nameShared(agent relaywire.Hop, peer string) {
+	e.sampled.Warn().Str("agent", agent.Name).Hex("agent_id", agent.Agent[:]).Str("peer", peer).
+		Msg("two agents below have one name; give one another in agent.name")
+}
+
+func (e events) copied(agent relaywire.Hop, peers ...string) {
+	e.sampled.Warn().Str("agent", agent.Name).Hex("agent_id", agent.Agent[:]).Strs("peers", peers).
+		Msg("two agents below are one by their id: a data directory was copied; stop one, remove its data directory and start it again")
+}
+
 func (e events) refused(url, peer string, agent relaywire.Hop, err error) {
 	e.last.Set(url, "%s %s: %v", agent.Name, peer, err)
 	e.sampled.Error().Str("url", url).Str("peer", peer).Str("agent", agent.Name).Hex("agent_id", agent.Agent[:]).Err(err).
@@ -95,6 +110,12 @@ func (e events) notStored(url string, err error) {
 func (e events) gone(agent relaywire.Hop, stream string, records uint64, reason string) {
 	e.sampled.Error().Str("agent", agent.Name).Str("stream", stream).Uint64("records", records).Str("by", reason).
 		Msg("an agent below has no more what it should have sent")
+}
+
+func (e events) looped(url string, agent relaywire.Hop, stream string, records int) {
+	e.last.Set(url, "%s: sends records of stream %q that this agent stored first: agents send to each other in a circle, or somebody speaks in this one's name", agent.Name, stream)
+	e.sampled.Error().Str("url", url).Str("agent", agent.Name).Hex("agent_id", agent.Agent[:]).Str("stream", stream).Int("records", records).
+		Msg("records came back that this agent stored first, and are not stored again: agents send to each other in a circle, or somebody speaks in this one's name")
 }
 
 func (e events) unread(key string, err error) {

@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"sort"
 
@@ -9,13 +11,23 @@ import (
 	"github.com/runnel-log/runnel/record"
 )
 
+const (
+	// mostLines is how many lines of one agent the records of a frame may be from: each is a mark.
+	mostLines = 1024
+	// lookEvery is after how many records it is looked whether the session has ended.
+	lookEvery = 1024
+)
+
 // frame is a frame of records, and where they are from.
 type frame struct {
 	*relaywire.Data
 	batch  *record.Batch
-	agents []relaywire.Agent // whose records it has, the sender first, each once
-	runs   []run             // in order
+	agents []relaywire.Agent       // whose records it has, the sender first, each once
+	lined  map[relaywire.Agent]int // and of how many lines
+	runs   []run                   // in order
 	lines  map[relaywire.Line]*traced
+	order  []*traced // lines, as they came
+	looped int       // records that this agent stored first
 }
 
 // run is records that follow each other in the frame, and were once stored one after the
@@ -31,51 +43,50 @@ var (
 	here  = new(traced) // it is of the line that it came along
 	child = new(traced) // a module made it of a record: a number tells it apart, and it is not compared
 	twice = new(traced) // it is in the frame before
+	own   = new(traced) // this agent has stored it first
 )
 
 // traced is what the frame has of one line.
 type traced struct {
 	relaywire.Line
 	ranges relaywire.Ranges
-	first  int // index in Data.Origins of the first of them
+	late   map[uint64]struct{} // offsets that came behind a later one, until they are among ranges
+	first  int                 // index in Data.Origins of the first of them
 }
 
 // trace finds out where the records are from, and whether the sender may bring them.
 func (f *frame) trace(x *session) error {
-	f.agents = append(f.agents, x.writer.Agent)
-	var order []*traced
+	f.agents, f.lined = append(f.agents, x.writer.Agent), map[relaywire.Agent]int{x.writer.Agent: 0}
 	for i := range f.batch.Len() {
+		if i%lookEvery == 0 && x.ctx.Err() != nil {
+			return errStopped
+		}
 		o := f.batch.At(i).Origin()
-		if o.IsZero() {
+		switch {
+		case o.IsZero():
 			f.plain(i, here)
 			continue
+		case relaywire.Agent(o.Agent) == x.in.own.Agent:
+			f.looped++
+			f.plain(i, own)
+			continue
 		}
-		if o.Child != 0 {
-			if err := f.may(x, &o); err != nil {
-				return err
-			}
+		line, err := f.line(x, &o)
+		switch {
+		case err != nil:
+			return err
+		case o.Child != 0:
 			f.plain(i, child)
-			continue
-		}
-		line := f.line(&o)
-		if len(line.ranges) == 0 {
-			if err := f.may(x, &o); err != nil {
-				return err
-			}
-			order = append(order, line)
-		}
-		at := relaywire.Range{From: o.Sequence, To: o.Sequence + 1}
-		if at.To == 0 {
+		case o.Sequence == math.MaxUint64:
 			return fmt.Errorf("%w: a record from behind the last offset", errProtocol)
-		}
-		if at.From < line.ranges.End() && line.ranges.Has(at) {
+		case line.had(o.Sequence):
 			f.plain(i, twice)
-			continue
+		default:
+			f.add(i, o.Sequence, line)
 		}
-		line.ranges = line.ranges.Add(at)
-		f.add(i, at.From, line)
 	}
-	for _, line := range order {
+	for _, line := range f.order {
+		line.settle()
 		line.first = len(f.Origins)
 		for _, r := range line.ranges {
 			f.Origins = append(f.Origins, relaywire.Part{Line: line.Line, Range: r})
@@ -84,23 +95,61 @@ func (f *frame) trace(x *session) error {
 	return nil
 }
 
-// line returns the line that an origin names.
-func (f *frame) line(o *record.Origin) *traced {
+// had notes an offset, and reports whether it was there before.
+func (t *traced) had(offset uint64) bool {
+	at := relaywire.Range{From: offset, To: offset + 1}
+	if offset >= t.ranges.End() { // most come in order
+		t.ranges = t.ranges.Add(at)
+		return false
+	}
+	if _, had := t.late[offset]; had || t.ranges.Has(at) {
+		return true
+	}
+	if t.late == nil {
+		t.late = make(map[uint64]struct{})
+	}
+	t.late[offset] = struct{}{}
+	return false
+}
+
+// settle puts what came late among the ranges.
+func (t *traced) settle() {
+	if t.late == nil {
+		return
+	}
+	all := t.ranges
+	for offset := range t.late {
+		all = append(all, relaywire.Range{From: offset, To: offset + 1})
+	}
+	slices.SortFunc(all, func(a, b relaywire.Range) int { return cmp.Compare(a.From, b.From) })
+	t.ranges, t.late = nil, nil
+	for _, r := range all {
+		t.ranges = t.ranges.Add(r) // at the end
+	}
+}
+
+// line returns the line that an origin names, once it is known that the sender may bring records of it.
+func (f *frame) line(x *session, o *record.Origin) (*traced, error) {
 	w := relaywire.Writer{Agent: o.Agent, Epoch: o.Epoch}
-	if n := len(f.runs); n > 0 { // the one of the record before, mostly
-		if last := f.runs[n-1].line; len(last.ranges) > 0 && last.Writer == w && last.Stream == string(o.Stream) {
-			return last
+	if n := len(f.order); n > 0 { // the newest, mostly
+		if last := f.order[n-1]; last.Writer == w && last.Stream == string(o.Stream) {
+			return last, nil
 		}
 	}
-	line := f.lines[relaywire.Line{Writer: w, Stream: string(o.Stream)}]
-	if line == nil {
-		if f.lines == nil {
-			f.lines = make(map[relaywire.Line]*traced)
-		}
-		line = &traced{Line: relaywire.Line{Writer: w, Stream: string(o.Stream)}}
-		f.lines[line.Line] = line
+	name := relaywire.Line{Writer: w, Stream: string(o.Stream)}
+	if line := f.lines[name]; line != nil {
+		return line, nil
 	}
-	return line
+	if err := f.may(x, o); err != nil {
+		return nil, err
+	}
+	if f.lines == nil {
+		f.lines = make(map[relaywire.Line]*traced)
+	}
+	line := &traced{Line: name}
+	f.lines[name] = line
+	f.order = append(f.order, line)
+	return line, nil
 }
 
 // add adds a record that was at an offset of a line.
@@ -123,18 +172,20 @@ func (f *frame) plain(i int, what *traced) {
 	f.runs = append(f.runs, run{first: i, n: 1, line: what})
 }
 
-// may says whether the sender may bring records of an agent.
+// may says whether the sender may bring records of one more line.
 func (f *frame) may(x *session, o *record.Origin) error {
 	agent := relaywire.Agent(o.Agent)
-	switch {
-	case agent == x.in.own.Agent:
-		return fmt.Errorf("%w: a record of stream %q came back that this agent stored first", errLoop, o.Stream)
+	switch n, had := f.lined[agent]; {
 	case agent != x.writer.Agent && x.at.tls && !x.id.relay:
 		return fmt.Errorf("%w: %q has no word of relay in it, and brings records of agent %x; issue it with --relay, or name it in relays", errOrigin, x.id.name, o.Agent)
-	}
-	if !slices.Contains(f.agents, agent) {
+	case !streamName.Match(o.Stream):
+		return wrong(f.Data, "a record is from %.80q, and that is no name of a stream", o.Stream)
+	case n == mostLines:
+		return wrong(f.Data, "its records are from more than %d lines of agent %x", mostLines, o.Agent)
+	case !had:
 		f.agents = append(f.agents, agent)
 	}
+	f.lined[agent]++
 	return nil
 }
 
@@ -174,7 +225,7 @@ func (f *frame) fresh(v *relaywire.Verdict) *record.Batch {
 
 // isNew reports whether a record of a run is neither known along this line nor from its origin.
 func (f *frame) isNew(v *relaywire.Verdict, missing relaywire.Ranges, r *run, i int, at uint64) bool {
-	if !missing.Has(relaywire.Range{From: at, To: at + 1}) || r.line == twice {
+	if !missing.Has(relaywire.Range{From: at, To: at + 1}) || r.line == twice || r.line == own {
 		return false
 	}
 	if r.line == here || r.line == child {
@@ -199,7 +250,7 @@ func (f *frame) asItIs(v *relaywire.Verdict) bool {
 		}
 	}
 	for _, r := range f.runs {
-		if r.line == here || r.line == twice {
+		if r.line == here || r.line == twice || r.line == own {
 			return false
 		}
 	}

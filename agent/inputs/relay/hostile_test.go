@@ -99,8 +99,38 @@ func TestLies(t *testing.T) {
 	data(relaywire.CodeHole, func(d *relaywire.Data) { d.Stream = "unasked" })
 	data(relaywire.CodeHole, func(d *relaywire.Data) { d.Epoch++ })
 	data(relaywire.CodeHole, func(d *relaywire.Data) { d.Range = relaywire.Range{From: 2, To: 5}; fill(d, three) })
-	data(relaywire.CodeLoop, func(d *relaywire.Data) {
-		fill(d, batch(texts(1, 4), from(relaywire.Writer{Agent: inputtest.AgentID, Epoch: 3}, "app", 1)))
+	for _, stream := range []string{"", "No Stream", "../etc", strings.Repeat("s", 70), strings.Repeat("s", 32<<10)} {
+		for child := range uint32(2) { // of a record that a module made, too
+			data(bad, func(d *relaywire.Data) {
+				fill(d, batch(texts(1, 4), func(i int, r *record.Record) {
+					from(host, stream, 1)(i, r)
+					r.Origin.Child = child
+				}))
+			})
+		}
+	}
+	data(bad, func(d *relaywire.Data) { // more lines than are kept of an agent
+		b := batch(texts(1, mostLines+2), func(i int, r *record.Record) {
+			r.Origin = record.Origin{Agent: host.Agent, Epoch: uint32(i), Stream: []byte("app"), Sequence: 1}
+		})
+		d.To = d.From + uint64(b.Len())
+		fill(d, b)
+	})
+	data(bad, func(d *relaywire.Data) { // little on the wire
+		b := batch(make([]string, relaywire.MaxRecords+1), nil)
+		d.To = d.From + uint64(b.Len())
+		fill(d, b)
+	})
+	data(bad, func(d *relaywire.Data) { // as would bring a counter down
+		d.To = 1<<63 + 10
+		*d = relaywire.Data{Number: d.Number, Part: d.Part, Gone: []relaywire.Gone{{Range: d.Range, Reason: relaywire.Retention}}}
+	})
+	tooMany := relaywire.Ranges{{From: 1, To: 100}}
+	for i := uint64(1); i < relaywire.MaxRanges; i++ {
+		tooMany = append(tooMany, relaywire.Range{From: 100 + 2*i, To: 101 + 2*i})
+	}
+	f(bad, func(c *client) {
+		c.say(&relaywire.Ask{Stream: "app", Epoch: 1, Parts: tooMany})
 	})
 	f(bad, func(c *client) { c.say(&relaywire.Hello{Writer: c.writer, Versions: [2]uint16{1, 1}}) })
 	f(bad, func(c *client) { c.say(&relaywire.Ack{Number: 1}) })

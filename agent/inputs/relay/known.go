@@ -14,6 +14,10 @@ import (
 // relaywire's.
 const ownerKey = "who\x00"
 
+// mostOwned is how many agents one identity may speak for: a host has one, and another with
+// each new data directory.
+const mostOwned = 1024
+
 // known is what this agent has of others. All relay inputs share it, and what a reload
 // puts in their place.
 //
@@ -26,6 +30,7 @@ type known struct {
 	mu sync.Mutex
 	// guarded by mu:
 	owners   map[relaywire.Agent]owner
+	owned    map[string]int // agents of each owner
 	sessions map[relaywire.Writer]*session
 	open     map[relaywire.Agent]int            // sessions of an agent; none: it is not there
 	last     map[relaywire.Agent]inputs.Receipt // of what was handed to the pipeline last of an agent's
@@ -38,11 +43,12 @@ type owner struct {
 }
 
 func newKnown(marks func(f func(key string, value []byte)), e events) *known {
-	k := &known{Known: relaywire.NewKnown(), owners: make(map[relaywire.Agent]owner), sessions: make(map[relaywire.Writer]*session), open: make(map[relaywire.Agent]int),
+	k := &known{Known: relaywire.NewKnown(), owners: make(map[relaywire.Agent]owner), owned: make(map[string]int), sessions: make(map[relaywire.Writer]*session), open: make(map[relaywire.Agent]int),
 		last: make(map[relaywire.Agent]inputs.Receipt)}
 	marks(func(key string, value []byte) {
 		if id, ok := strings.CutPrefix(key, ownerKey); ok && len(id) == len(relaywire.Agent{}) {
 			k.owners[relaywire.Agent([]byte(id))] = owner{string(value), true}
+			k.owned[string(value)]++
 			return
 		}
 		if err := k.Load(key, value); err != nil {
@@ -61,10 +67,14 @@ func (k *known) speaks(name string, agent relaywire.Agent) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	o, ok := k.owners[agent]
-	if !ok {
-		k.owners[agent] = owner{name: name}
-	} else if o.name != name {
+	switch {
+	case ok && o.name != name:
 		return fmt.Errorf("%w: it is %q, and the agent is %q's; give it that certificate, or a data directory of its own", errIdentity, name, o.name)
+	case !ok && k.owned[name] >= mostOwned:
+		return fmt.Errorf("%w: %q speaks for %d others already, as many as one may; give this agent a certificate of its own", errIdentity, name, mostOwned)
+	case !ok:
+		k.owners[agent] = owner{name: name}
+		k.owned[name]++
 	}
 	return nil
 }
@@ -99,6 +109,9 @@ func (k *known) end(x *session) {
 	delete(k.open, x.writer.Agent)
 	if o, ok := k.owners[x.writer.Agent]; ok && !o.kept {
 		delete(k.owners, x.writer.Agent)
+		if k.owned[o.name]--; k.owned[o.name] == 0 {
+			delete(k.owned, o.name)
+		}
 	}
 }
 

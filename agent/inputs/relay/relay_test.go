@@ -240,9 +240,9 @@ func TestAnOriginOfNobody(t *testing.T) {
 	c := dial(t, r, host)
 	c.ask("app", forever)
 	nobody := batch(texts(1, 2), nil)
-	nobody.AppendBatch(batch(texts(2, 4), from(relaywire.Writer{}, "", 7)), 0, 2)
+	nobody.AppendBatch(batch(texts(2, 4), from(relaywire.Writer{}, "app", 7)), 0, 2)
 	c.say(c.frame("app", 1, nobody))
-	c.say(c.frame("app", 4, batch(texts(4, 5), from(relaywire.Writer{}, "", 8))))
+	c.say(c.frame("app", 4, batch(texts(4, 5), from(relaywire.Writer{}, "app", 8))))
 	c.acked(2)
 	want(t, r, 1, 4)
 }

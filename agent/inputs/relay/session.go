@@ -59,9 +59,10 @@ type session struct {
 	writer relaywire.Writer // once it has said hello, as all of these
 	hop    relaywire.Hop
 	number relaywire.Session
-	frames uint64 // data frames taken
-	begun  bool   // the hello is welcome
-	bye    func() // of the tiers
+	frames uint64    // data frames taken
+	begun  bool      // the hello is welcome
+	since  time.Time // that was
+	bye    func()    // of the tiers
 
 	arriving arriving
 
@@ -190,6 +191,7 @@ func (x *session) take(m relaywire.Message) error {
 			m.Below = nil
 		}
 		x.in.tiers.Reported(x.in.name, x.hop, m)
+		x.lookForCopy()
 		return x.write(relaywire.Append(nil, &relaywire.Path{Above: x.above()}))
 	case *relaywire.Bye:
 		return errBye
@@ -228,9 +230,55 @@ func (x *session) hello(h *relaywire.Hello) error {
 	x.writer, x.number, x.begun = h.Writer, relaywire.Session(1+rand.Uint64N(1<<63)), true
 	x.in.known.begin(x)
 	x.bye = x.in.tiers.Connected(x.in.name, x.hop, h.Build)
+	x.identify()
 	x.in.events.connected(x.at.url, string(x.who.Text), x.hop, h.Build)
 	return x.write(relaywire.Append(nil, &relaywire.Welcome{Version: relaywire.Version, Agent: x.in.own.Agent, Name: x.in.own.Name,
 		Build: x.in.version, Session: x.number, Credit: uint64(x.in.options.Credit), Above: above}))
+}
+
+// identify notes who the certificate says the agent is.
+func (x *session) identify() {
+	differs, shared := x.in.tiers.Identified(x.hop, x.id.name)
+	if differs {
+		x.in.events.renamed(x.hop, x.id.name)
+	}
+	if shared {
+		x.in.events.nameShared(x.hop, string(x.who.Text))
+	}
+}
+
+// lookForCopy says so if another run of the agent has connected since this one has, which
+// speaks all the same: one that was killed says nothing any more.
+func (x *session) lookForCopy() {
+	if other := x.in.known.another(x); other != nil && x.in.tiers.Copied(x.writer.Agent) {
+		x.in.events.copied(x.hop, string(x.who.Text), string(other.who.Text))
+	}
+}
+
+// lock keeps others away from what is known of some agents, unless they keep this one away
+// for too long: what they hold may wait for a disk.
+func (x *session) lock(patience time.Duration, agents ...relaywire.Agent) (unlock func(), err error) {
+	done := func() {}
+	unlock, ok := x.in.known.LockUntil(func() <-chan struct{} {
+		ctx, cancel := context.WithTimeout(x.waits, patience)
+		done = cancel
+		return ctx.Done()
+	}, agents...)
+	done()
+	switch {
+	case ok:
+		return unlock, nil
+	case x.fenced.Load():
+		return nil, relaywire.ErrFenced
+	case closed(x.stopping):
+		return nil, errStopped
+	case closed(x.gone):
+		return nil, errGone
+	}
+	err = fmt.Errorf("records of this agent that came before are not stored after %s", patience)
+	x.in.counters.errors("not_taken").Inc()
+	x.in.events.notTaken(x.at.url, err)
+	return nil, fmt.Errorf("%w: %w", errRefused, err)
 }
 
 // ask answers what is missing of a line, once what is known of it is on disk.
@@ -240,7 +288,7 @@ func (x *session) ask(a *relaywire.Ask) error {
 	}
 	tell, last, err := x.in.known.ask(x, a)
 	if err != nil {
-		return err
+		return x.broken(err)
 	}
 	x.pending <- pending{receipt: last, raw: relaywire.Append(nil, tell)}
 	return nil

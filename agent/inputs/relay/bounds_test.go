@@ -1,0 +1,137 @@
+package relay
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/runnel-log/runnel/agent/inputs/inputtest"
+	"github.com/runnel-log/runnel/internal/relaywire"
+	"github.com/runnel-log/runnel/record"
+)
+
+// ownLine is this agent in another run.
+var ownLine = relaywire.Writer{Agent: inputtest.AgentID, Epoch: 3}
+
+// A record that says it was first stored here is not stored again, and is spoken of; it does not stop what comes with
+// it: anybody below may have written it.
+func TestRecordsThatComeBackStopNobody(t *testing.T) {
+	r := inputtest.Start(t, Kind, "", plain, inputtest.Setup{})
+	c := dial(t, r, host)
+	c.ask("app", forever)
+	b := batch(texts(1, 2), nil)
+	b.AppendBatch(batch(texts(100, 103), from(ownLine, "app", 1)), 0, 3)
+	b.AppendBatch(batch(texts(103, 104), func(i int, r *record.Record) {
+		from(ownLine, strings.Repeat("s", 999), 1)(i, r)
+		r.Origin.Child = 1
+	}), 0, 1)
+	b.AppendBatch(batch(texts(2, 4), from(relaywire.Writer{Agent: relaywire.Agent{8}, Epoch: 1}, "app", 5)), 0, 2)
+	c.say(c.frame("app", 1, b))
+	c.say(c.frame("app", 8, batch(texts(100, 102), from(ownLine, "app", 1)))) // nothing else
+	c.send("app", 10, 12)
+	c.acked(3)
+	numbers := got(t, r)
+	if len(numbers) != 5 || numbers[0] != 1 || numbers[1] != 2 || numbers[2] != 3 || numbers[3] != 10 || numbers[4] != 11 {
+		t.Errorf("got %v", numbers)
+	}
+	counted(t, r, "looped_records_total", 6)
+	counted(t, r, "known_records_total", 0)
+	if said := r.Input.Status()[0].LastError; !strings.Contains(said, "in a circle") {
+		t.Errorf("the status says %q", said)
+	}
+	again := dial(t, r, host)
+	if missing := again.ask("app", forever).Missing; len(missing) != 1 || missing[0].From != 12 {
+		t.Errorf("missing are %v", missing)
+	}
+}
+
+// However the origins of a frame lie, finding them out takes its time once.
+func TestOriginsInAnyOrderAreFoundOutAtOnce(t *testing.T) {
+	const n = relaywire.MaxRecords
+	r := inputtest.Start(t, Kind, "", plain, inputtest.Setup{})
+	c := dial(t, r, host)
+	c.ask("app", forever)
+	backwards := func(i int, r *record.Record) { // and each is there twice
+		r.Origin = record.Origin{Agent: host.Agent, Epoch: 9, Stream: []byte("x"), Sequence: 2 * uint64(n-i/2)}
+	}
+	c.say(c.frame("app", 1, batch(make([]string, n), backwards)))
+	c.acked(1)
+	if got := r.Sink.Len(); got != n/2 {
+		t.Errorf("%d records are stored, want %d", got, n/2)
+	}
+	for i, v := range r.Sink.Records() {
+		if o := v.Origin(); o.Sequence != 2*uint64(n-i) {
+			t.Fatalf("record %d is from %d, want %d", i, o.Sequence, 2*(n-i))
+		}
+	}
+	c.say(c.frame("app", 1+n, batch(make([]string, n), func(i int, r *record.Record) {
+		r.Origin = record.Origin{Agent: host.Agent, Epoch: 9, Stream: []byte("x"), Sequence: uint64(n + i + 1)}
+	})))
+	c.acked(2)
+	if got, want := r.Sink.Len(), n/2+n-min(mostKnown, n/2); got != want {
+		t.Errorf("%d records are stored, want %d", got, want)
+	}
+}
+
+// mostKnown is how many ranges of a line are remembered.
+const mostKnown = 4096
+
+// What a frame is decompressed counts towards the credit.
+func TestRecordsCountTowardsTheCreditThoughTheyCompress(t *testing.T) {
+	r := inputtest.Start(t, Kind, "", plain+"\ncredit: 64KiB", inputtest.Setup{})
+	c := dial(t, r, host)
+	c.ask("app", forever)
+	release := r.Sink.Hold()
+	defer release()
+	large := batch([]string{strings.Repeat("x", 600<<10)}, nil)
+	c.say(c.frame("app", 1, large))
+	r.Sink.Wait(t, 1)
+	d := c.frame("app", 2, large)
+	if len(d.Payload) > 50<<10 {
+		t.Fatalf("%d bytes are no small payload", len(d.Payload))
+	}
+	c.say(d)
+	for until := time.Now().Add(inputtest.Patience); r.Count(`runnel_input_errors_total{input="in",reason="protocol"}`) == 0; {
+		if <-time.After(time.Millisecond); time.Now().After(until) {
+			t.Fatal("the frame is taken")
+		}
+		if len(r.Sink.Records()) > 1 {
+			t.Fatal("the frame is stored")
+		}
+	}
+}
+
+// An agent that says hello and nothing else leaves nothing behind.
+func TestNothingIsKeptOfAgentsThatSayNothing(t *testing.T) {
+	r := inputtest.Start(t, Kind, "", plain, inputtest.Setup{})
+	for i := range byte(50) {
+		dial(t, r, relaywire.Writer{Agent: relaywire.Agent{5, i}, Epoch: 1}).Close()
+	}
+	in := r.Input.(*Input)
+	for until := time.Now().Add(inputtest.Patience); in.known.Agents() > 0; {
+		if <-time.After(time.Millisecond); time.Now().After(until) {
+			t.Fatalf("%d agents are kept", in.known.Agents())
+		}
+	}
+}
+
+// One certificate speaks for so many agents, and no more; those that it has go on.
+func TestAnIdentityHasABoundedNumberOfAgents(t *testing.T) {
+	a := newAgents(t)
+	r := inputtest.Start(t, Kind, a.dir, a.section, inputtest.Setup{})
+	in := r.Input.(*Input)
+	for i := range mostOwned - 1 {
+		if err := in.known.speaks("vm", relaywire.Agent{1, byte(i), byte(i >> 8)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pair := a.certificate("runnel://agent/vm")
+	c := a.dial(r, pair, host)
+	hears[*relaywire.Welcome](c)
+	one := relaywire.Writer{Agent: relaywire.Agent{2}, Epoch: 1}
+	if text := a.dial(r, pair, one).refused(relaywire.CodeIdentity); !strings.Contains(text, "1024 others") {
+		t.Errorf("it is told %q", text)
+	}
+	hears[*relaywire.Welcome](a.dial(r, a.certificate("runnel://agent/other"), one))
+	hears[*relaywire.Welcome](a.dial(r, pair, relaywire.Writer{Agent: host.Agent, Epoch: 71})) // another run of one that it has
+}
