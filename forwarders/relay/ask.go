@@ -10,8 +10,8 @@ import (
 	"github.com/runnel-log/runnel/record"
 )
 
-// mostAsks is how many times a line is asked for in a row at most: once more for each
-// stretch that turns out to be in doubt.
+// mostAsks is how many times a line is asked for in a row at most: once more for what the
+// receiver has forgotten, and for each stretch that turns out to be in doubt.
 const mostAsks = 4
 
 // course returns how far the line of a batch has come on a session, and asks where
@@ -111,7 +111,7 @@ func (f *Forwarder) question(c *conn, l line, from, to uint64) *relaywire.Ask {
 	if l.epoch == c.writer.Epoch {
 		whole.To = endless
 	}
-	parts := f.memory.parts(c.url, l, whole)
+	parts := without(f.memory.parts(c.url, l, whole), c.forgotten[l])
 	if len(parts) == 0 {
 		return nil
 	}
@@ -152,7 +152,10 @@ func (f *Forwarder) answered(c *conn, l line, q *relaywire.Ask, t *relaywire.Tel
 			}
 			return errCopied
 		}
-		if len(o.Doubt) == 0 {
+		for _, r := range o.Forgotten {
+			c.forgotten[l] = c.forgotten[l].Add(r)
+		}
+		if len(o.Doubt) == 0 && len(o.Forgotten) == 0 {
 			return f.begin(c, l, q, &o)
 		}
 		if q = f.question(c, l, q.Parts[0].From, min(q.Parts.End(), endless-1)); q == nil {
@@ -165,7 +168,7 @@ func (f *Forwarder) answered(c *conn, l line, q *relaywire.Ask, t *relaywire.Tel
 		}
 		t = tells[0]
 	}
-	return fmt.Errorf("%w: each answer about stream %q puts more in doubt", errProtocol, l.stream)
+	return fmt.Errorf("%w: each answer about stream %q puts more in doubt, or out of mind", errProtocol, l.stream)
 }
 
 // compare holds an answer against what is here.

@@ -50,6 +50,8 @@ type conn struct {
 	behind   map[string]uint64     // by stream, where what the receiver has lost begins: Deliver's own
 	reported map[string]bool       // streams of behind that the agent knows of: likewise
 
+	forgotten map[line]relaywire.Ranges // acknowledged, and too long ago for the receiver to know of: likewise
+
 	behindFirst map[string]uint64 // behind at the beginning; not changed any more
 
 	writing sync.Mutex // one message at a time; taken before mu
@@ -91,7 +93,7 @@ func dial(ctx context.Context, d *dialing) (*conn, error) {
 	keepShort(raw)
 	now := time.Now()
 	c := &conn{url: d.url, raw: raw, out: raw, timeout: d.timeout, writer: d.hello.Writer, told: d.told, ended: make(chan struct{}), heard: now, moved: now,
-		courses: make(map[line]*course), behind: make(map[string]uint64), reported: make(map[string]bool)}
+		courses: make(map[line]*course), behind: make(map[string]uint64), reported: make(map[string]bool), forgotten: make(map[line]relaywire.Ranges)}
 	c.changed = sync.NewCond(&c.mu)
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	if d.tls != nil {

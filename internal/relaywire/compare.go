@@ -16,6 +16,9 @@ type Own struct {
 type Outcome struct {
 	Again     Ranges // acknowledged once and lost since: to be sent again, as far as it is still there
 	Delivered Ranges // it is there though its acknowledgement never came: it counts as acknowledged
+	// Forgotten was acknowledged once, and is too long ago for the receiver to say that it is there: it counts as
+	// delivered. If there is any, the line is asked for again without it.
+	Forgotten Ranges
 	Send      Ranges // not there yet; the last range ends where the Ask did
 	// Doubt is never sent, by nobody, and never asked for again: it is said to be in doubt, and counted. If there is any, the line is
 	// asked for again without it before anything of the line is sent.
@@ -57,7 +60,9 @@ func (o *Outcome) sort(part Range, t *Tell, own *Own, proven uint64) {
 	for _, r := range missing {
 		unacked := own.Acked.Missing(nil, r)
 		for _, acked := range Ranges(unacked).Missing(nil, r) {
-			o.Again = o.Again.Add(acked)
+			known := t.knownFrom(acked)
+			o.Forgotten = o.Forgotten.Add(Range{acked.From, known})
+			o.Again = o.Again.Add(Range{known, acked.To})
 		}
 		for _, u := range unacked {
 			written := Range{u.From, max(u.From, min(u.To, own.To))}
@@ -78,6 +83,17 @@ func (o *Outcome) sort(part Range, t *Tell, own *Own, proven uint64) {
 			o.Doubt = o.Doubt.Add(Range{split, u.To})
 		}
 	}
+}
+
+// knownFrom returns from where on the receiver would know if r had been there.
+func (t *Tell) knownFrom(r Range) uint64 {
+	switch {
+	case !t.Forgot:
+		return r.From
+	case t.Ends.Len() == 0:
+		return r.To
+	}
+	return min(max(r.From, t.Ends.From), r.To)
 }
 
 // within returns what of the set is in r.

@@ -37,6 +37,10 @@ func TestWhatASenderMakesOfAnAnswer(t *testing.T) {
 	f("it has lost all", Own{Acked: Ranges{{1, 8}}}, Ranges{{1, 10}}, Tell{Missing: Ranges{{1, 10}}}, Outcome{Again: Ranges{{1, 8}}, Send: Ranges{{8, 10}}})
 	f("it has lost pieces", Own{Acked: Ranges{{1, 10}}}, Ranges{{1, 10}}, Tell{Missing: Ranges{{2, 3}, {6, 8}}, Ends: Range{1, 10}},
 		Outcome{Again: Ranges{{2, 3}, {6, 8}}})
+	f("it forgot, and the line with it", Own{Acked: Ranges{{1, 8}}}, Ranges{{1, 10}}, Tell{Missing: Ranges{{1, 10}}, Forgot: true},
+		Outcome{Forgotten: Ranges{{1, 8}}, Send: Ranges{{8, 10}}})
+	f("it forgot how the line began, and has lost how it went on", Own{Acked: Ranges{{1, 8}}}, Ranges{{1, 10}},
+		Tell{Missing: Ranges{{1, 4}, {6, 10}}, Ends: Range{4, 6}, Forgot: true}, Outcome{Forgotten: Ranges{{1, 4}}, Again: Ranges{{6, 8}}, Send: Ranges{{8, 10}}})
 	f("others have a part", Own{Acked: Ranges{{1, 3}}}, Ranges{{1, 3}, {6, never}}, Tell{Missing: Ranges{{1, 3}, {7, never}}, Ends: Range{3, 7}, Prints: []Print{print(6, 7)}},
 		Outcome{Again: Ranges{{1, 3}}, Delivered: Ranges{{6, 7}}, Send: Ranges{{7, never}}})
 	f("another copy has written other records", Own{Acked: Ranges{{1, 3}}, Running: true}, all,

@@ -93,13 +93,13 @@ type Known struct {
 
 // agent is what is known of one.
 type agent struct {
-	lock       chan struct{} // of one, whoever fills it has it; see Known.Lock
-	holders    int           // of Lock, and who waits for it; guarded by Known.mu
-	lines      map[arrival]line
-	current    map[uint32]*course // by epoch, of this process
-	used       uint64
-	proven     int  // lines that have prints
-	forgot     bool // some of it, ever
+	lock    chan struct{} // of one, whoever fills it has it; see Known.Lock
+	holders int           // of Lock, and who waits for it; guarded by Known.mu
+	lines   map[arrival]line
+	current map[uint32]*course // by epoch, of this process
+	used    uint64
+	proven  int  // lines that have prints
+	forgot  bool // some of it, ever
 }
 
 // course is a session under way.

@@ -299,9 +299,12 @@ func TestPlansAreBounded(t *testing.T) {
 	ask := func(name string, i int, parts Ranges) {
 		t.Helper()
 		k.ask(t, 1, fmt.Sprint(name, i), parts)
-		all := 0
-		for _, p := range c.plans {
-			all += len(p.parts)
+		all := c.parts
+		if i < 10 || i%1000 == 0 || i >= mostLines-1 {
+			all = 0
+			for _, p := range c.plans {
+				all += len(p.parts)
+			}
 		}
 		if len(c.plans) > mostLines || all > MaxRanges || all != c.parts {
 			t.Fatalf("%d plans of %d parts, counted as %d", len(c.plans), all, c.parts)
@@ -366,6 +369,56 @@ func TestNothingIsKeptOfWhoSaidNothing(t *testing.T) {
 	}
 }
 
+// TestWhatIsForgottenIsSaid: of an agent with too many lines, or a line with too many ranges, and also
+// when it is loaded again; of others not. Prints are kept of the lines that were used last.
+func TestWhatIsForgottenIsSaid(t *testing.T) {
+	few, many := newTold(t), newTold(t)
+	other := Writer{Agent{9}, 1}
+	many.Begin(other, 7)
+	for epoch := range uint32(mostLines + 1) {
+		if tell := many.ask(t, 1, "app", Ranges{{1, never}}); tell.Forgot {
+			t.Fatalf("something was forgotten after %d lines", epoch)
+		}
+		many.End(many.w, 1)
+		many.w.Epoch = 100 + epoch
+		many.Begin(many.w, 1)
+		many.ask(t, 1, "app", Ranges{{1, never}})
+		many.must(t, many.frame(1, 4, 5))
+	}
+	for i := range uint64(mostRanges + 1) {
+		few.ask(t, 1, "app", Ranges{{2 * i, never}})
+		few.must(t, few.frame(2*i, 2*i+1, 5))
+	}
+	for _, k := range []*told{few, many} {
+		again := NewKnown()
+		for key, value := range k.disk {
+			if err := again.Load(key, value); err != nil {
+				t.Errorf("%q: %v", key, err)
+			}
+		}
+		if !reflect.DeepEqual(again.agent(host).lines, k.agent(host).lines) || again.agent(host).proven != k.agent(host).proven {
+			t.Error("what was loaded is not what was kept")
+		}
+		again.Begin(k.w, 2)
+		if tell := k.ask(t, 1, "app", Ranges{{1, never}}); !tell.Forgot {
+			t.Error("what was forgotten is not said")
+		}
+		if tell, err := again.Ask(k.w, 2, &Ask{Stream: "app", Epoch: 3, Parts: Ranges{{1, never}}}); err != nil || !tell.Forgot {
+			t.Errorf("what was forgotten is not said once loaded: %v", err)
+		}
+	}
+	if tell, err := many.Ask(other, 7, &Ask{Stream: "app", Epoch: 1, Parts: Ranges{{1, never}}}); err != nil || tell.Forgot {
+		t.Errorf("something was forgotten of another agent: %v", err)
+	}
+	a, proven := many.agent(host), 0
+	for _, l := range a.lines {
+		proven += min(1, len(l.last))
+	}
+	if proven != a.proven || proven > mostProven || proven < mostProven*15/16 || len(a.lines[arrival{epoch: many.w.Epoch, stream: "app"}].last) != 1 {
+		t.Errorf("%d lines have prints, %d by count", proven, a.proven)
+	}
+}
+
 func TestMalformedMarksAreRefused(t *testing.T) {
 	k := newTold(t)
 	k.must(t, k.frame(1, 4, 11, Part{Line{Writer{Agent{9}, 8}, "x"}, Range{5, 7}}))
@@ -383,6 +436,7 @@ func TestMalformedMarksAreRefused(t *testing.T) {
 			f(key, value[:n])
 		}
 		f(key, append(slices.Clone(value), 0))
+		f(forgotPrefix+key[len(MarkPrefix):][:16], value)
 		f(key, append([]byte{9}, value[1:]...))
 		stream := len(MarkPrefix) + 20
 		for n := len(MarkPrefix); n <= stream; n++ {

@@ -13,8 +13,12 @@ type Mark struct {
 	Value []byte
 }
 
-// MarkPrefix begins the key of each Mark.
+// MarkPrefix begins the key of each Mark of a line.
 const MarkPrefix = "line\x00"
+
+// forgotPrefix begins the key of a Mark that says that something of an agent was forgotten. The agent
+// follows; the value is the version.
+const forgotPrefix = "forgot\x00"
 
 // Marks returns what the frame changes: to be committed with its records.
 func (v *Verdict) Marks() []Mark {
@@ -26,6 +30,9 @@ func (v *Verdict) Marks() []Mark {
 			m.Value = c.line.append(nil)
 		}
 		marks = append(marks, m)
+	}
+	for _, id := range v.forgets {
+		marks = append(marks, Mark{forgotPrefix + string(id[:]), []byte{markVersion}})
 	}
 	return marks
 }
@@ -50,6 +57,13 @@ var errMark = errors.New("malformed mark of what a relay knows")
 
 // Load reads a mark back. Keys of others are left alone.
 func (k *Known) Load(key string, value []byte) error {
+	if id, ok := strings.CutPrefix(key, forgotPrefix); ok {
+		if len(id) != len(Agent{}) || len(value) != 1 || value[0] != markVersion {
+			return errMark
+		}
+		k.agent(Agent([]byte(id))).forgot = true
+		return nil
+	}
 	rest, ours := strings.CutPrefix(key, MarkPrefix)
 	if !ours {
 		return nil
@@ -76,9 +90,7 @@ func (k *Known) Load(key string, value []byte) error {
 	if p.err != nil || len(p.left) > 0 || len(l.ranges) == 0 || len(l.ranges) > mostRanges {
 		return errMark
 	}
-	a := k.agent(id)
-	a.lines[at] = l
-	a.used = max(a.used, l.used)
+	k.agent(id).put(&change{lineKey: lineKey{id, at}, line: l})
 	return nil
 }
 
@@ -87,5 +99,6 @@ func (k *Known) Load(key string, value []byte) error {
 func (k *Known) Drop(id Agent) {
 	a := k.agent(id)
 	clear(a.lines)
+	a.proven, a.forgot = 0, false
 	clear(a.current)
 }
