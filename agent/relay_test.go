@@ -179,6 +179,9 @@ func TestRelayTurnsToAnother(t *testing.T) {
 		feed(t, below, n+250, n+500)
 		n += 500
 		delivered(t, below, uint64(n))
+		if got, want := below.status().Forwarders[0].Using, "unix://"+middle[1-i].dir+"/relay.sock"; got != want {
+			t.Errorf("the status says that %q is in use, want %q", got, want)
+		}
 		middle[i] = startAgent(t, middle[i].dir, configs[i], nil)
 	}
 	top.stored(t, "app", n-1)

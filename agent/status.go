@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/runnel-log/runnel/agent/query"
+	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/record"
 	"github.com/runnel-log/runnel/storage"
@@ -190,6 +191,9 @@ func (d *delivery) status(rate float64) query.ForwarderStatus {
 	d.mu.Lock()
 	s.State, s.LastError, s.LastErrorAt, s.NextTry = d.state, d.lastErr, d.lastFail, d.nextTry
 	d.mu.Unlock()
+	if c, ok := d.forwarder.(forwarders.Chooser); ok {
+		s.Using = c.Using()
+	}
 	for _, in := range d.store.Streams() {
 		if !d.covers(in.Name) {
 			continue

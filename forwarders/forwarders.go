@@ -151,6 +151,12 @@ type Batcher interface {
 	Batching() Batching
 }
 
+// Chooser is a Forwarder that has several destinations and uses one at a time.
+type Chooser interface {
+	// Using returns the one that it is connected to, as its options name it; empty: none.
+	Using() string
+}
+
 // Lossy is implemented by options of a kind that can lose records and not know
 // it, as UDP does. Where lossy is true and accepted is not, the agent refuses a
 // config in which this forwarder is a stream's only destination.

@@ -163,6 +163,7 @@ type ForwarderStatus struct {
 	Name        string         `json:"name"`
 	Kind        string         `json:"kind"`
 	To          string         `json:"to"`
+	Using       string         `json:"using,omitempty"` // the one of several destinations that it is connected to
 	Streams     []CursorStatus `json:"streams"`
 	State       string         `json:"state"` // up, retrying or stopped
 	LastError   string         `json:"last_error,omitempty"`

@@ -249,7 +249,7 @@ func streamTable(st query.Status, now time.Time) table {
 func forwarderTable(st query.Status) table {
 	t := table{title: "FORWARDERS", head: []string{"NAME", "KIND", "TO", "STATE", "RATE", "STREAM", "NEXT", "LAG", "BYTES", "BEHIND", "FULL IN", "DELIVERED", "FILTERED", "EXPIRED", "DEAD"}}
 	for _, f := range st.Forwarders {
-		cells := []string{f.Name, f.Kind, f.To, f.State, rate(f.Rate)}
+		cells := []string{f.Name, f.Kind, destinations(&f), f.State, rate(f.Rate)}
 		if len(f.Streams) == 0 {
 			t.add(append(cells, "", "", "", "", "", "", "", "", "", "")...)
 		}
@@ -259,6 +259,17 @@ func forwarderTable(st query.Status) table {
 		}
 	}
 	return t
+}
+
+// destinations are where a forwarder sends to, and which of several it is connected to.
+func destinations(f *query.ForwarderStatus) string {
+	all := strings.Split(f.To, ", ")
+	for i, to := range all {
+		if to == f.Using && len(all) > 1 {
+			all[i] += " (in use)"
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // troubleTable is the last error of everything that has one.

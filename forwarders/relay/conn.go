@@ -14,6 +14,7 @@ import (
 
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/internal/relaywire"
+	"github.com/runnel-log/runnel/internal/tlsconf"
 )
 
 var (
@@ -22,7 +23,7 @@ var (
 	errSilent   = errors.New("receiver does not say a word")
 	errStuck    = errors.New("receiver acknowledges nothing")
 	errProtocol = errors.New("receiver breaks the rules of the relay")
-	errLoop     = errors.New("records would go round in a circle: this agent is above its own receiver")
+	errLoop     = errors.New("records would go round in a circle")
 	errLong     = errors.New("too many agents above")
 )
 
@@ -41,6 +42,7 @@ type conn struct {
 	in       *relaywire.Reader
 	timeout  time.Duration
 	writer   relaywire.Writer // in whose name it is
+	name     string           // of that agent
 	welcome  *relaywire.Welcome
 	way      time.Duration         // there and back, as the hello and the welcome took
 	told     func([]relaywire.Hop) // of a new path
@@ -79,6 +81,7 @@ type dialing struct {
 	tls                   *tls.Config // nil: in the clear
 	hello                 relaywire.Hello
 	timeout               time.Duration
+	cert                  string // the file of our certificate
 	told                  func([]relaywire.Hop)
 }
 
@@ -92,7 +95,7 @@ func dial(ctx context.Context, d *dialing) (*conn, error) {
 	}
 	keepShort(raw)
 	now := time.Now()
-	c := &conn{url: d.url, raw: raw, out: raw, timeout: d.timeout, writer: d.hello.Writer, told: d.told, ended: make(chan struct{}), heard: now, moved: now,
+	c := &conn{url: d.url, raw: raw, out: raw, timeout: d.timeout, writer: d.hello.Writer, name: d.hello.Name, told: d.told, ended: make(chan struct{}), heard: now, moved: now,
 		courses: make(map[line]*course), behind: make(map[string]uint64), reported: make(map[string]bool), forgotten: make(map[line]relaywire.Ranges)}
 	c.changed = sync.NewCond(&c.mu)
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
@@ -109,6 +112,9 @@ func dial(ctx context.Context, d *dialing) (*conn, error) {
 	}
 	if err != nil {
 		raw.Close()
+		if d.tls != nil {
+			err = tlsconf.OfOwn(err, d.cert, d.tls)
+		}
 		if ctx.Err() != nil {
 			err = fmt.Errorf("no session in time: %w", err)
 		}
@@ -142,7 +148,7 @@ func (c *conn) begin(hello *relaywire.Hello) error {
 		return fmt.Errorf("%w: a welcome to version %d, session %d", errProtocol, w.Version, w.Session)
 	}
 	if w.Agent == hello.Agent {
-		return errLoop
+		return fmt.Errorf("%w: the receiver is this agent itself, or has a copy of its data directory; send elsewhere, or give the copy a data directory of its own", errLoop)
 	}
 	return c.path(w.Above)
 }
@@ -150,7 +156,8 @@ func (c *conn) begin(hello *relaywire.Hello) error {
 // path looks at who is above, and hands it on.
 func (c *conn) path(above []relaywire.Hop) error {
 	if slices.ContainsFunc(above, func(h relaywire.Hop) bool { return h.Agent == c.writer.Agent }) {
-		return errLoop
+		return fmt.Errorf("%w: %s; have one of them send elsewhere, or, where one is a copy of another, give it a data directory of its own",
+			errLoop, relaywire.Circle(relaywire.Hop{Agent: c.writer.Agent, Name: c.name}, above))
 	}
 	if len(above) > relaywire.MaxPath {
 		return errLong

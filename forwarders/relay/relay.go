@@ -318,7 +318,7 @@ func (f *Forwarder) dial(ctx context.Context, u upstream) (*conn, error) {
 	defer context.AfterFunc(f.closing, cancel)()
 	hello := f.hello
 	hello.Agent, hello.Epoch = f.source.Identity()
-	return dial(ctx, &dialing{url: u.url, network: u.network, address: u.address, resolver: f.resolver, tls: u.tls, hello: hello,
+	return dial(ctx, &dialing{url: u.url, network: u.network, address: u.address, resolver: f.resolver, tls: u.tls, cert: f.options.TLS.Cert, hello: hello,
 		timeout: f.options.Timeout, told: func(above []relaywire.Hop) { f.tiers.Told(f.name, above) }})
 }
 
@@ -359,7 +359,7 @@ func (f *Forwarder) report() *relaywire.Report {
 // Keep keeps a session up while there is nothing to deliver, so that the receiver knows of
 // this agent, and this one learns what the receiver has lost.
 func (f *Forwarder) Keep(ctx context.Context, goBack func(*forwarders.Behind)) {
-	for failed := 0; ; {
+	for failed, said := 0, false; ; {
 		select {
 		case <-ctx.Done():
 			return
@@ -367,12 +367,14 @@ func (f *Forwarder) Keep(ctx context.Context, goBack func(*forwarders.Behind)) {
 		}
 		c, err := f.connect(ctx)
 		if err != nil {
-			if failed++; failed == 1 && ctx.Err() == nil {
+			failed++
+			if records, _, _, _ := f.source.Lag(); records == 0 && !said && ctx.Err() == nil { // or else Deliver says so
+				said = true
 				f.events.idleWithout(f.to[0].url, err)
 			}
 			continue
 		}
-		failed = 0
+		failed, said = 0, false
 		for stream, to := range c.behindFirst {
 			goBack(&forwarders.Behind{Stream: stream, To: to})
 		}
@@ -382,6 +384,16 @@ func (f *Forwarder) Keep(ctx context.Context, goBack func(*forwarders.Behind)) {
 		case <-c.ended:
 		}
 	}
+}
+
+// Using returns the receiver whose session is under way; empty: there is none.
+func (f *Forwarder) Using() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.conn == nil || f.conn.broken() != nil {
+		return ""
+	}
+	return f.conn.url
 }
 
 // Close ends the session. Acks of what is not acknowledged yet fail.

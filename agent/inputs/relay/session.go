@@ -18,6 +18,7 @@ import (
 	"github.com/runnel-log/runnel/internal/listen"
 	"github.com/runnel-log/runnel/internal/relaywire"
 	"github.com/runnel-log/runnel/internal/tiers"
+	"github.com/runnel-log/runnel/internal/tlsconf"
 )
 
 const (
@@ -135,7 +136,7 @@ func (x *session) handshake() bool {
 		x.in.events.plainText(x.at.url, string(x.who.Text))
 	default:
 		x.in.counters.errors("handshake").Inc()
-		x.in.events.handshakeFailed(x.at.url, string(x.who.Text), err)
+		x.in.events.handshakeFailed(x.at.url, string(x.who.Text), tlsconf.OfPeer(err))
 	}
 	return false
 }
@@ -216,11 +217,11 @@ func (x *session) hello(h *relaywire.Hello) error {
 		return fmt.Errorf("%w: it speaks %d to %d, and this one %d", errVersion, h.Versions[0], h.Versions[1], relaywire.Version)
 	}
 	if h.Agent == x.in.own.Agent {
-		return fmt.Errorf("%w: it is this agent itself, or a copy of its data directory", errLoop)
+		return fmt.Errorf("%w: it is this agent itself, or has a copy of its data directory; send elsewhere, or give the copy a data directory of its own", errLoop)
 	}
 	above := x.above()
 	if slices.ContainsFunc(above, func(hop relaywire.Hop) bool { return hop.Agent == h.Agent }) {
-		return fmt.Errorf("%w: agent %q is above this one", errLoop, h.Name)
+		return fmt.Errorf("%w: %s; have one of them send elsewhere, or, where one is a copy of another, give it a data directory of its own", errLoop, relaywire.Circle(x.hop, above))
 	}
 	if x.at.tls {
 		if err := x.in.known.speaks(x.id.name, h.Agent); err != nil {
