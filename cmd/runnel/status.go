@@ -157,9 +157,11 @@ func belowTable(st query.Status, now time.Time) table {
 	}
 	for _, in := range st.Inputs {
 		for _, b := range in.Below {
-			seen := ago(b.Seen, now)
-			if b.Connected {
-				seen = "connected"
+			name := b.Name
+			if b.Renamed {
+				name += "(" + b.Certificate + ")"
+			} else if names[b.Name] > 1 {
+				name += "(" + b.Agent[:min(8, len(b.Agent))] + ")"
 			}
 			t.add(append([]string{name, b.Version, in.Name, b.Through, belowState(&b, now), ago(b.Seen, now)}, belowLag(&b, now)...)...)
 		}
