@@ -120,10 +120,8 @@ func (x *session) reserve(n int, whole bool) (favoured bool, err error) {
 		case <-late.C:
 			x.in.counters.errors("not_taken").Inc()
 			return false, fmt.Errorf("%w: no memory for a frame of %d bytes within %s", errRefused, n, x.in.patience.room)
-		case <-x.stopping:
-			return false, errStopped
-		case <-x.gone:
-			return false, errGone
+		case <-x.waits.Done():
+			return false, x.ended()
 		}
 	}
 	return favoured, nil

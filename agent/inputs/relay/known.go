@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/internal/relaywire"
@@ -79,9 +80,22 @@ func (k *known) speaks(name string, agent relaywire.Agent) error {
 	return nil
 }
 
-// begin begins a session, which fences the one before in the name of the same run.
-func (k *known) begin(x *session) {
-	defer k.Lock(x.writer.Agent)()
+// begin begins a session, which fences the one before in the name of the same run: first
+// of all, as that one may wait for what this one is going to.
+func (k *known) begin(x *session) error {
+	k.mu.Lock()
+	if before := k.sessions[x.writer]; before != nil {
+		before.fence()
+	}
+	k.mu.Unlock()
+	unlock, err := x.lock(x.in.patience.hello, x.writer.Agent)
+	if err != nil {
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.disown(x.writer.Agent)
+		return err
+	}
+	defer unlock()
 	k.Begin(x.writer, x.number)
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -90,7 +104,8 @@ func (k *known) begin(x *session) {
 	} else {
 		k.open[x.writer.Agent]++
 	}
-	k.sessions[x.writer] = x
+	k.sessions[x.writer], x.since = x, time.Now()
+	return nil
 }
 
 // end forgets a session that has ended, and who spoke and said nothing.
@@ -103,22 +118,48 @@ func (k *known) end(x *session) {
 		delete(k.sessions, x.writer)
 		k.open[x.writer.Agent]--
 	}
-	if k.open[x.writer.Agent] > 0 {
+	k.disown(x.writer.Agent)
+}
+
+// disown forgets who speaks for an agent that is not there and has said nothing. k.mu is
+// held.
+func (k *known) disown(agent relaywire.Agent) {
+	if k.open[agent] > 0 {
 		return
 	}
-	delete(k.open, x.writer.Agent)
-	if o, ok := k.owners[x.writer.Agent]; ok && !o.kept {
-		delete(k.owners, x.writer.Agent)
+	delete(k.open, agent)
+	if o, ok := k.owners[agent]; ok && !o.kept {
+		delete(k.owners, agent)
 		if k.owned[o.name]--; k.owned[o.name] == 0 {
 			delete(k.owned, o.name)
 		}
 	}
 }
 
+// another returns a run of the same agent that has connected since the session has, and is
+// still there; nil: there is none.
+func (k *known) another(x *session) *session {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.open[x.writer.Agent] < 2 {
+		return nil
+	}
+	for w, other := range k.sessions {
+		if w.Agent == x.writer.Agent && other != x && other.since.After(x.since) {
+			return other
+		}
+	}
+	return nil
+}
+
 // ask returns what is missing of a line, and the receipt after which what it says is on disk
 // too; nil: it is.
 func (k *known) ask(x *session, a *relaywire.Ask) (*relaywire.Tell, inputs.Receipt, error) {
-	defer k.Lock(x.writer.Agent)()
+	unlock, err := x.lock(x.in.patience.room, x.writer.Agent)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer unlock()
 	tell, err := k.Ask(x.writer, x.number, a)
 	return tell, k.receipt(x.writer.Agent), err
 }

@@ -50,6 +50,8 @@ type session struct {
 	in     *Input
 	ctx    context.Context // of waiting for receipts
 	cancel context.CancelFunc
+	waits  context.Context // of waiting for others; ended by stop, fence and fail
+	give   context.CancelFunc
 	at     *stream
 	conn   net.Conn // the socket
 	out    net.Conn // the socket, or TLS over it
@@ -86,6 +88,7 @@ func (in *Input) newSession(ctx context.Context, s *stream, c net.Conn, who *lis
 		// waits. It is most of what an idle connection costs.
 		pending: make(chan pending, 64), gone: make(chan struct{}), stopping: make(chan struct{})}
 	x.ctx, x.cancel = context.WithCancel(ctx)
+	x.waits, x.give = context.WithCancel(x.ctx)
 	return x
 }
 
@@ -228,8 +231,11 @@ func (x *session) hello(h *relaywire.Hello) error {
 			return err
 		}
 	}
-	x.writer, x.number, x.begun = h.Writer, relaywire.Session(1+rand.Uint64N(1<<63)), true
-	x.in.known.begin(x)
+	x.writer, x.number = h.Writer, relaywire.Session(1+rand.Uint64N(1<<63))
+	if err := x.in.known.begin(x); err != nil {
+		return err
+	}
+	x.begun = true
 	x.bye = x.in.tiers.Connected(x.in.name, x.hop, h.Build)
 	x.identify()
 	x.in.events.connected(x.at.url, string(x.who.Text), x.hop, h.Build)
@@ -269,17 +275,24 @@ func (x *session) lock(patience time.Duration, agents ...relaywire.Agent) (unloc
 	switch {
 	case ok:
 		return unlock, nil
-	case x.fenced.Load():
-		return nil, relaywire.ErrFenced
-	case closed(x.stopping):
-		return nil, errStopped
-	case closed(x.gone):
-		return nil, errGone
+	case x.waits.Err() != nil:
+		return nil, x.ended()
 	}
 	err = fmt.Errorf("records of this agent that came before are not stored after %s", patience)
 	x.in.counters.errors("not_taken").Inc()
 	x.in.events.notTaken(x.at.url, err)
 	return nil, fmt.Errorf("%w: %w", errRefused, err)
+}
+
+// ended says why the session waits for nothing more.
+func (x *session) ended() error {
+	switch {
+	case x.fenced.Load():
+		return relaywire.ErrFenced
+	case closed(x.stopping):
+		return errStopped
+	}
+	return errGone
 }
 
 // ask answers what is missing of a line, once what is known of it is on disk.
@@ -363,12 +376,14 @@ func (x *session) wake() { _ = x.conn.SetReadDeadline(time.Unix(1, 0)) }
 // stop ends the session: what is taken is acknowledged once it is on disk.
 func (x *session) stop() {
 	x.stopOnce.Do(func() { close(x.stopping) })
+	x.give()
 	x.wake()
 }
 
 // fence ends the session, as a newer one has taken over.
 func (x *session) fence() {
 	x.fenced.Store(true)
+	x.give()
 	x.wake()
 }
 
@@ -381,6 +396,7 @@ func (x *session) abandon() {
 // fail says that nothing can be answered any more.
 func (x *session) fail() {
 	x.goneOnce.Do(func() { close(x.gone) })
+	x.give()
 	x.wake()
 }
 
