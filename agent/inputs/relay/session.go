@@ -89,7 +89,6 @@ func (in *Input) newSession(ctx context.Context, s *stream, c net.Conn, who *lis
 		pending: make(chan pending, 64), gone: make(chan struct{}), stopping: make(chan struct{})}
 	x.ctx, x.cancel = context.WithCancel(ctx)
 	x.waits, x.give = context.WithCancel(x.ctx)
-	x.waits, x.give = context.WithCancel(x.ctx)
 	return x
 }
 
@@ -261,39 +260,6 @@ func (x *session) lookForCopy() {
 	if other := x.in.known.another(x); other != nil && x.in.tiers.Copied(x.writer.Agent) {
 		x.in.events.copied(x.hop, string(x.who.Text), string(other.who.Text))
 	}
-}
-
-// lock keeps others away from what is known of some agents, unless they keep this one away
-// for too long: what they hold may wait for a disk.
-func (x *session) lock(patience time.Duration, agents ...relaywire.Agent) (unlock func(), err error) {
-	done := func() {}
-	unlock, ok := x.in.known.LockUntil(func() <-chan struct{} {
-		ctx, cancel := context.WithTimeout(x.waits, patience)
-		done = cancel
-		return ctx.Done()
-	}, agents...)
-	done()
-	switch {
-	case ok:
-		return unlock, nil
-	case x.waits.Err() != nil:
-		return nil, x.ended()
-	}
-	err = fmt.Errorf("records of this agent that came before are not stored after %s", patience)
-	x.in.counters.errors("not_taken").Inc()
-	x.in.events.notTaken(x.at.url, err)
-	return nil, fmt.Errorf("%w: %w", errRefused, err)
-}
-
-// ended says why the session waits for nothing more.
-func (x *session) ended() error {
-	switch {
-	case x.fenced.Load():
-		return relaywire.ErrFenced
-	case closed(x.stopping):
-		return errStopped
-	}
-	return errGone
 }
 
 // lock keeps others away from what is known of some agents, unless they keep this one away
