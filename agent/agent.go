@@ -67,7 +67,8 @@ type Agent struct {
 	started time.Time
 	hard    context.Context // ends when the stop's own deadline has passed
 
-	expected sync.Map // streams of relayed records that expectRelayed has seen, by name
+	expected  sync.Map   // streams of relayed records that expectRelayed has seen, by name
+	expecting sync.Mutex // held while it looks at another; taken before mu
 
 	reloading sync.Mutex // held while a configuration is being put in place; taken before mu
 

@@ -202,7 +202,10 @@ func (a *Agent) inputSetup(c *Config, ic InputConfig) inputs.Setup {
 		AgentID: id, Version: a.options.Version, Tiers: a.tiers,
 		Emit: emit(""),
 		Relay: func(ctx context.Context, stream string, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
-			a.expectRelayed(c, stream)
+			if err := a.expectRelayed(c, stream); err != nil {
+				b.Release()
+				return nil, err
+			}
 			return emit(stream)(ctx, b, marks...)
 		},
 	}

@@ -163,23 +163,49 @@ func (a *Agent) expect(c *Config) {
 }
 
 // expectRelayed does the same for a stream that no configuration names, before the first
-// of its records is relayed into it. c is the input's, for when none is in place yet.
-func (a *Agent) expectRelayed(c *Config, stream string) {
+// of its records is relayed into it. c is the input's, for when none is in place yet. It
+// refuses one that would be too many.
+func (a *Agent) expectRelayed(c *Config, stream string) error {
 	if _, seen := a.expected.Load(stream); seen {
-		return
+		return nil
 	}
+	a.expecting.Lock()
+	defer a.expecting.Unlock()
 	a.mu.Lock()
 	if a.config != nil {
 		c = a.config
 	}
 	a.mu.Unlock()
-	there := slices.ContainsFunc(a.store.Streams(), func(s storage.StreamInfo) bool { return s.Name == stream })
+	streams := a.store.Streams()
+	there := slices.ContainsFunc(streams, func(s storage.StreamInfo) bool { return s.Name == stream })
+	if !there && !c.KnownStream(stream) && a.strangers(c, streams) >= mostRelayed {
+		return fmt.Errorf("stream %q comes from an agent below, and there are %d already that this agent's configuration does not name; name it under streams, or have the pipeline of the relay input name one stream for all", stream, mostRelayed)
+	}
 	for _, f := range c.Forwarders {
 		if _, has := a.store.Cursor(f.Name, stream); !has && !there && f.covers(stream) {
 			a.store.MoveCursor(f.Name, stream, 1)
 		}
 	}
 	a.expected.Store(stream, true)
+	return nil
+}
+
+// mostRelayed bounds the streams that agents below can make here, beside those that the
+// configuration names: each costs memory, files and metrics, and stays.
+const mostRelayed = 1024
+
+// strangers counts the streams, there or expected, that a configuration does not name.
+func (a *Agent) strangers(c *Config, streams []storage.StreamInfo) int {
+	names := make(map[string]bool)
+	for _, s := range streams {
+		names[s.Name] = true
+	}
+	a.expected.Range(func(name, _ any) bool {
+		names[name.(string)] = true
+		return true
+	})
+	maps.DeleteFunc(names, func(name string, _ bool) bool { return c.KnownStream(name) })
+	return len(names)
 }
 
 // swapRoutes sends the batches of every input to the new pipelines. An input
