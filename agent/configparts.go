@@ -98,8 +98,9 @@ func (l *loader) forwarders(section *config.Node) {
 		at[name] = n
 		l.config.Forwarders = append(l.config.Forwarders, f)
 	})
-	for _, f := range l.config.Forwarders {
+	for i, f := range l.config.Forwarders {
 		l.onlyLossy(f, at[f.Name])
+		l.rival(f, l.config.Forwarders[:i], at[f.Name])
 	}
 }
 
@@ -150,6 +151,39 @@ func (l *loader) onlyLossy(f ForwarderConfig, n *config.Node) {
 			return
 		}
 	}
+}
+
+// rival reports a forwarder that sends a stream where one before it in the file sends it too, and where what
+// either leaves out can come from neither: the receiver remembers.
+func (l *loader) rival(f ForwarderConfig, before []ForwarderConfig, n *config.Node) {
+	for _, other := range before {
+		receiver, stream := f.rivals(other)
+		if stream != "" {
+			n.At(&l.problems).Key("from").Problemf("forwarder %q sends %q to %s too: what it leaves out counts as settled there, and this one could not send it; write one forwarder for both, or take the stream out of one",
+				other.Name, stream, receiver)
+			return
+		}
+	}
+}
+
+// rivals returns a receiver that remembers, and a stream that both send to it; empty: there is none.
+func (c *ForwarderConfig) rivals(other ForwarderConfig) (receiver, stream string) {
+	mine, ok := c.Options.(forwarders.Remembering)
+	theirs, too := other.Options.(forwarders.Remembering)
+	if !ok || !too {
+		return "", ""
+	}
+	for _, receiver := range mine.Remembering() {
+		if !slices.Contains(theirs.Remembering(), receiver) {
+			continue
+		}
+		for _, from := range slices.Concat(c.From, other.From) {
+			if from == allStreams && slices.Contains(c.From, from) && slices.Contains(other.From, from) || c.covers(from) && other.covers(from) {
+				return receiver, from
+			}
+		}
+	}
+	return "", ""
 }
 
 func isLossy(f ForwarderConfig) (lossy, accepted bool) {

@@ -39,6 +39,11 @@ type Source interface {
 	Lag() (records, bytes uint64, oldest time.Duration, lost uint64)
 }
 
+// Remembering is implemented by Options of a forwarder whose receivers, which it returns as the config names
+// them, keep what they have of each stream. What one forwarder leaves out is then settled there, so
+// no other may send the same stream to the same receiver.
+type Remembering interface{ Remembering() (receivers []string) }
+
 // Part is a stretch of a stream that was written under one epoch: offsets from First on,
 // without Next.
 type Part struct {

@@ -30,6 +30,9 @@ func defaults() *Options {
 	return &Options{Compress: compressFast, ConnectTimeout: 10 * time.Second, Timeout: 30 * time.Second}
 }
 
+// Remembering returns the receivers, each of which keeps what it has.
+func (o *Options) Remembering() (receivers []string) { return o.To }
+
 // Check reports destinations that cannot be reached as they are written, and keys
 // that do not go with them.
 func (o *Options) Check(at *config.At) {
