@@ -201,7 +201,7 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 	}
 	// While moving is held, or a cursor that is being moved by hand would be moved back.
 	if d.sendsAgain(s.stream) {
-		if err := d.passAgain(ctx, s, next, passed, graves); err != nil {
+		if err := d.passAgain(ctx, s, next, passed, graves, marks); err != nil {
 			return fmt.Errorf("move on in stream %q: %w", s.stream, err)
 		}
 	} else if len(graves) == 0 && len(marks) == 0 {
@@ -212,7 +212,7 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 		if _, err := d.store.Append(ctx, u); err != nil {
 			return fmt.Errorf("move on in stream %q: %w", s.stream, err)
 		}
-	} else if err := d.buryAll(ctx, s.stream, next, passed, graves); err != nil {
+	} else if err := d.buryAll(ctx, s.stream, next, passed, graves, marks); err != nil {
 		return fmt.Errorf("store dead letters of stream %q: %w", s.stream, err)
 	}
 	var failed time.Duration // how long it had not worked

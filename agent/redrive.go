@@ -137,12 +137,12 @@ func (r *redrives) change(stream string, b *book, change func(*redrive)) {
 func (d *delivery) sendsAgain(stream string) bool { return isDead(stream) && !d.covers(stream) }
 
 // passAgain moves a redrive over the dead letters of s up to next. Those that were refused again
-// are stored with the move.
-func (d *delivery) passAgain(ctx context.Context, s *sent, next uint64, p storage.Passed, graves []*grave) error {
+// are stored with the move, as are marks.
+func (d *delivery) passAgain(ctx context.Context, s *sent, next uint64, p storage.Passed, graves []*grave, marks []storage.Change) error {
 	if now, _ := d.redrives.at(s.stream); now.next != s.from {
 		return nil // somebody has stopped it, and begun elsewhere; while moving is held, nobody does
 	}
-	u := storage.Unit{Account: &d.book.account}
+	u := storage.Unit{State: marks, Account: &d.book.account}
 	if len(graves) > 0 {
 		u.Batches = []storage.StreamBatch{{Stream: s.stream, Records: gather(graves)}}
 	}

@@ -127,9 +127,10 @@ func (d *delivery) bury(stream string, offset uint64, answer string) error {
 	return nil
 }
 
-// buryAll stores dead letters of a stream and moves the cursor over them.
-func (d *delivery) buryAll(ctx context.Context, stream string, next uint64, p storage.Passed, graves []*grave) error {
+// buryAll stores dead letters of a stream, and marks, and moves the cursor over them.
+func (d *delivery) buryAll(ctx context.Context, stream string, next uint64, p storage.Passed, graves []*grave, marks []storage.Change) error {
 	u := storage.Unit{
+		State:   marks,
 		Batches: []storage.StreamBatch{{Stream: stream + deadSuffix, Records: gather(graves)}},
 		Cursors: []storage.CursorPass{{Name: d.name, Stream: stream, Next: next, Passed: p}},
 	}
