@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/tlsconf/tlstest"
 )
 
@@ -50,4 +51,25 @@ func TestRefusedCertificatesAreNamed(t *testing.T) {
 	if OfOwn(io.EOF, "", nil) != io.EOF || OfPeer(io.EOF) != io.EOF {
 		t.Error("another error is changed")
 	}
+}
+
+// Where a file is not there, its name is shown as it was looked for; what may be a secret that
+// stands in place of a name is not.
+func TestMissingFilesAreNamedAsTheyWereLookedFor(t *testing.T) {
+	dir := t.TempDir()
+	f := func(value, ca, want string) {
+		t.Helper()
+		t.Setenv("RUNNEL_TEST_FOLDER", value)
+		n, ps := config.ParseIn("runnel.yaml", dir, []byte("ca: '"+ca+"'"))
+		if len(ps) > 0 {
+			t.Fatal(ps)
+		}
+		config.Decode(n, &Client{}, &ps) // and checks
+		if len(ps) != 1 || ps[0].Path != "ca" || ps[0].Text != want {
+			t.Errorf("got %v, want %s", ps, want)
+		}
+	}
+	f(dir+"/certificates", "${RUNNEL_TEST_FOLDER}/ca.pem", dir+"/certificates/ca.pem: no such file or directory")
+	f("canary-token", "${RUNNEL_TEST_FOLDER}", dir+"/${RUNNEL_TEST_FOLDER}: no such file or directory")
+	f("/not\na file", "${RUNNEL_TEST_FOLDER}", "${RUNNEL_TEST_FOLDER}: no such file or directory")
 }

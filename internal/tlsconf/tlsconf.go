@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -83,9 +84,9 @@ func checkPair(at *config.At, cert, key string) {
 	var bad *keyError
 	switch {
 	case errors.As(err, &bad):
-		at.Key("key").Problemf("%v", err)
+		unusable(at.Key("key"), err)
 	case err != nil:
-		at.Key("cert").Problemf("%v", err)
+		unusable(at.Key("cert"), err)
 	default:
 		if err := inDate(cert, pair.Leaf, time.Now()); err != nil {
 			at.Key("cert").Problemf("%v", err)
@@ -93,10 +94,19 @@ func checkPair(at *config.At, cert, key string) {
 	}
 }
 
+// unusable reports a file that cannot be used.
+func unusable(at *config.At, err error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		at.MissingFile(err)
+		return
+	}
+	at.Problemf("%v", err)
+}
+
 func checkPool(at *config.At, file string) {
 	_, authorities, err := loadPool(file)
 	if err != nil {
-		at.Problemf("%v", err)
+		unusable(at, err)
 		return
 	}
 	for _, a := range authorities {
