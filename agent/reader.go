@@ -269,7 +269,7 @@ func (d *delivery) movedOver() map[string]stretch {
 // account notes what the cursor has been moved over without a batch, until one that accounts
 // for it is acknowledged. d.mu is held.
 func (d *delivery) account(s *sent, delivered int) {
-	if s.ack == nil {
+	if len(s.offsets) == 0 {
 		d.over[s.stream] = d.over[s.stream].and(s)
 	} else if delivered > 0 {
 		delete(d.over, s.stream)
