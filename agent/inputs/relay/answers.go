@@ -60,7 +60,7 @@ func (a *answers) settle(p pending) {
 		if err := a.wait(p.receipt); err != nil {
 			a.x.in.counters.errors("outcome_unknown").Inc()
 			if a.failed = true; a.x.ctx.Err() == nil { // or else the session has ended, and the disk is slow
-				a.x.in.events.notStored(a.x.at.url, err)
+				a.x.in.events.notStored(a.x.conn.URL, err)
 				a.x.fail()
 			}
 			return
@@ -117,8 +117,8 @@ func (a *answers) write() {
 func (x *session) write(frames []byte) error {
 	x.writing.Lock()
 	defer x.writing.Unlock()
-	_ = x.conn.SetWriteDeadline(time.Now().Add(x.in.patience.write)) // fails on a closed connection only
-	if _, err := x.out.Write(frames); err != nil {
+	_ = x.conn.Socket.SetWriteDeadline(time.Now().Add(x.in.patience.write)) // fails on a closed connection only
+	if _, err := x.conn.Write(frames); err != nil {
 		x.in.counters.errors("write").Inc()
 		x.fail()
 		return errGone

@@ -8,6 +8,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/agent/inputs/inputtest"
 	"github.com/runnel-log/runnel/internal/relaywire"
 	"github.com/runnel-log/runnel/internal/tiers"
@@ -53,7 +54,7 @@ func TestComingAndGoingIsSampled(t *testing.T) {
 	}
 
 	var log bytes.Buffer
-	e := newEvents(zerolog.New(&log))
+	e := newEvents(zerolog.New(&log), new(inputs.LastErrors))
 	for range 1000 {
 		e.connected("tcp://a:1", "b", relaywire.Hop{}, "")
 		e.disconnected("tcp://a:1", "b", relaywire.Hop{}, nil)

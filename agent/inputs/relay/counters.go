@@ -6,24 +6,21 @@ import (
 	"github.com/VictoriaMetrics/metrics"
 )
 
-// counters are the input's metrics. A reload finds those of the input it
+// counters are the input's metrics, beside its server's. A reload finds those of the input it
 // replaces and goes on with them.
 type counters struct {
 	records, bytes *metrics.Counter // that were new here
 	known          *metrics.Counter // that were not, and are not stored a second time
 	looped         *metrics.Counter // that this agent had stored first, and are not stored again
 	frames         *metrics.Counter
-	connections    *metrics.Gauge // open now
 
 	goneRetention, goneDamage, goneDoubt *metrics.Counter // what senders had no more
-
-	deniedAllow, deniedTotal, deniedAddress *metrics.Counter
 
 	failed map[string]*metrics.Counter // by reason
 }
 
-// reasons are those for which a connection ends, or a handshake fails.
-var reasons = []string{"accept", "read", "plain_text", "handshake", "slow", "write", "not_taken", "outcome_unknown",
+// reasons are those for which a session ends.
+var reasons = []string{"read", "slow", "write", "not_taken", "outcome_unknown",
 	"protocol", "version", "identity", "origin", "loop", "fenced", "known", "hole"}
 
 func newCounters(set *metrics.Set, input string) *counters {
@@ -35,20 +32,15 @@ func newCounters(set *metrics.Set, input string) *counters {
 		return set.GetOrCreateCounter("runnel_input_" + name + labels)
 	}
 	c := &counters{
-		records:     counter("records_total", ""),
-		bytes:       counter("bytes_total", ""),
-		known:       counter("known_records_total", ""),
-		looped:      counter("looped_records_total", ""),
-		frames:      counter("frames_total", ""),
-		connections: set.GetOrCreateGauge(fmt.Sprintf("runnel_input_connections{input=%q}", input), nil),
+		records: counter("records_total", ""),
+		bytes:   counter("bytes_total", ""),
+		known:   counter("known_records_total", ""),
+		looped:  counter("looped_records_total", ""),
+		frames:  counter("frames_total", ""),
 
 		goneRetention: counter("gone_records_total", "retention"),
 		goneDamage:    counter("gone_records_total", "damage"),
 		goneDoubt:     counter("gone_records_total", "doubt"),
-
-		deniedAllow:   counter("denied_total", "allow"),
-		deniedTotal:   counter("denied_total", "max_connections"),
-		deniedAddress: counter("denied_total", "per_address"),
 
 		failed: make(map[string]*metrics.Counter, len(reasons)),
 	}

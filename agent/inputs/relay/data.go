@@ -122,7 +122,7 @@ func (x *session) store(f *frame, size int64) error {
 	if answer.receipt, err = x.in.relay(x.ctx, f.Stream, b, k.marks(x, verdict)...); err != nil {
 		unlock()
 		x.in.counters.errors("not_taken").Inc()
-		x.in.events.notTaken(x.at.url, err)
+		x.in.events.notTaken(x.conn.URL, err)
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
 	k.taken(x, verdict, f.agents, answer.receipt)
@@ -130,7 +130,7 @@ func (x *session) store(f *frame, size int64) error {
 	x.count(f.Data, verdict.Missing, records, bytes, came-records-f.looped)
 	if f.looped > 0 {
 		x.in.counters.looped.Add(f.looped)
-		x.in.events.looped(x.at.url, x.hop, f.Stream, f.looped)
+		x.in.events.looped(x.conn.URL, x.hop, f.Stream, f.looped)
 	}
 	x.pending <- answer
 	return nil

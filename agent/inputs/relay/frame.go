@@ -176,7 +176,7 @@ func (f *frame) plain(i int, what *traced) {
 func (f *frame) may(x *session, o *record.Origin) error {
 	agent := relaywire.Agent(o.Agent)
 	switch n, had := f.lined[agent]; {
-	case agent != x.writer.Agent && x.at.tls && !x.id.relay:
+	case agent != x.writer.Agent && x.conn.TLS && !x.id.relay:
 		return fmt.Errorf("%w: %q has no word of relay in it, and brings records of agent %x; issue it with --relay, or name it in relays", errOrigin, x.id.name, o.Agent)
 	case !streamName.Match(o.Stream):
 		return wrong(f.Data, "a record is from %.80q, and that is no name of a stream", o.Stream)

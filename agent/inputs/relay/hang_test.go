@@ -48,12 +48,7 @@ func TestConnectionsOfAnAgentThatWaitsDoNotPileUp(t *testing.T) {
 		t.Errorf("got %+v", n)
 	}
 	patient.Close()
-	in := r.Input.(*Input)
-	wait(t, "only the session is left that waits for the disk", func() bool {
-		in.mu.Lock()
-		defer in.mu.Unlock()
-		return len(in.sessions) == 1
-	})
+	wait(t, "only the session is left that waits for the disk", func() bool { return r.Input.Status()[0].Connections == 1 })
 	close(release)
 	c = dial(t, r, host)
 	if tell := c.ask("app", forever); len(tell.Missing) != 1 || tell.Missing[0].From != 2 {

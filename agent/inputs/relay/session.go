@@ -3,7 +3,6 @@ package relay
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -15,10 +14,9 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/internal/relaywire"
 	"github.com/runnel-log/runnel/internal/tiers"
-	"github.com/runnel-log/runnel/internal/tlsconf"
 )
 
 const (
@@ -50,12 +48,9 @@ type session struct {
 	in     *Input
 	ctx    context.Context // of waiting for receipts
 	cancel context.CancelFunc
-	waits  context.Context // of waiting for others; ended by stop, fence and fail
+	waits  context.Context // of waiting for others; ended by Stop, fence and fail
 	give   context.CancelFunc
-	at     *stream
-	conn   net.Conn // the socket
-	out    net.Conn // the socket, or TLS over it
-	who    *listen.Peer
+	conn   *inputs.Conn
 	id     identity
 	reader *relaywire.Reader
 
@@ -82,8 +77,8 @@ type session struct {
 	stopOnce sync.Once
 }
 
-func (in *Input) newSession(ctx context.Context, s *stream, c net.Conn, who *listen.Peer) *session {
-	x := &session{in: in, at: s, conn: c, out: c, who: who, bye: func() {},
+func (in *Input) newSession(ctx context.Context, c *inputs.Conn) *session {
+	x := &session{in: in, conn: c, bye: func() {},
 		// Room for as many frames as a sender has under way while one commit is; then reading
 		// waits. It is most of what an idle connection costs.
 		pending: make(chan pending, 64), gone: make(chan struct{}), stopping: make(chan struct{})}
@@ -92,11 +87,11 @@ func (in *Input) newSession(ctx context.Context, s *stream, c net.Conn, who *lis
 	return x
 }
 
-// serve speaks with one agent until the session ends, and closes it.
-func (x *session) serve() {
-	defer x.conn.Close()
+// Serve speaks with one agent until the session ends, and closes it.
+func (x *session) Serve() {
+	defer x.conn.Socket.Close()
 	defer x.cancel()
-	if x.at.tls && !x.handshake() {
+	if x.conn.TLS && !x.handshake() {
 		return
 	}
 	x.arriving = arriving{x: x, began: time.Now(), first: true}
@@ -120,28 +115,11 @@ func (x *session) serve() {
 
 // handshake makes the connection one of TLS, and finds out who is there.
 func (x *session) handshake() bool {
-	_ = x.conn.SetDeadline(time.Now().Add(handshakeTime)) // fails on a closed connection only
-	if closed(x.stopping) {
-		return false
+	state, ok := x.in.Handshake(x.ctx, x.conn, handshakeTime, x.stopping)
+	if ok {
+		x.id = identityOf(state.PeerCertificates[0], x.in.options.Relays)
 	}
-	t := tls.Server(x.conn, x.in.tls)
-	err := t.HandshakeContext(x.ctx)
-	var header tls.RecordHeaderError
-	switch {
-	case err == nil:
-		_ = x.conn.SetDeadline(time.Time{})
-		x.out = t
-		x.id = identityOf(t.ConnectionState().PeerCertificates[0], x.in.options.Relays)
-		return true
-	case closed(x.stopping):
-	case errors.As(err, &header) && header.Conn != nil:
-		x.in.counters.errors("plain_text").Inc()
-		x.in.events.plainText(x.at.url, string(x.who.Text))
-	default:
-		x.in.counters.errors("handshake").Inc()
-		x.in.events.handshakeFailed(x.at.url, string(x.who.Text), tlsconf.OfPeer(err))
-	}
-	return false
+	return ok
 }
 
 // read takes frames until the session ends, and returns why.
@@ -152,9 +130,9 @@ func (x *session) read() error {
 		switch {
 		case x.fenced.Load():
 			return relaywire.ErrFenced
-		case closed(x.stopping):
+		case inputs.Closed(x.stopping):
 			return errStopped
-		case closed(x.gone):
+		case inputs.Closed(x.gone):
 			return errGone
 		case err != nil:
 			return x.broken(err)
@@ -191,7 +169,7 @@ func (x *session) take(m relaywire.Message) error {
 	case *relaywire.Data:
 		return x.data(m)
 	case *relaywire.Report:
-		if x.at.tls && !x.id.relay { // who may not pass on the records of others has nobody below it
+		if x.conn.TLS && !x.id.relay { // who may not pass on the records of others has nobody below it
 			m.Below = nil
 		}
 		x.in.tiers.Reported(x.in.name, x.hop, m)
@@ -226,7 +204,7 @@ func (x *session) hello(h *relaywire.Hello) error {
 	if slices.ContainsFunc(above, func(hop relaywire.Hop) bool { return hop.Agent == h.Agent }) {
 		return fmt.Errorf("%w: %s; have one of them send elsewhere, or, where one is a copy of another, give it a data directory of its own", errLoop, relaywire.Circle(x.hop, above))
 	}
-	if x.at.tls {
+	if x.conn.TLS {
 		if err := x.in.known.speaks(x.id.name, h.Agent); err != nil {
 			return err
 		}
@@ -238,7 +216,7 @@ func (x *session) hello(h *relaywire.Hello) error {
 	x.begun = true
 	x.bye = x.in.tiers.Connected(x.in.name, x.hop, h.Build)
 	x.identify()
-	x.in.events.connected(x.at.url, string(x.who.Text), x.hop, h.Build)
+	x.in.events.connected(x.conn.URL, string(x.conn.Peer.Text), x.hop, h.Build)
 	return x.write(relaywire.Append(nil, &relaywire.Welcome{Version: relaywire.Version, Agent: x.in.own.Agent, Name: x.in.own.Name,
 		Build: x.in.version, Session: x.number, Credit: uint64(x.in.options.Credit), Above: above}))
 }
@@ -250,7 +228,7 @@ func (x *session) identify() {
 		x.in.events.renamed(x.hop, x.id.name)
 	}
 	if shared {
-		x.in.events.nameShared(x.hop, string(x.who.Text))
+		x.in.events.nameShared(x.hop, string(x.conn.Peer.Text))
 	}
 }
 
@@ -258,7 +236,7 @@ func (x *session) identify() {
 // speaks all the same: one that was killed says nothing any more.
 func (x *session) lookForCopy() {
 	if other := x.in.known.another(x); other != nil && x.in.tiers.Copied(x.writer.Agent) {
-		x.in.events.copied(x.hop, string(x.who.Text), string(other.who.Text))
+		x.in.events.copied(x.hop, string(x.conn.Peer.Text), string(other.conn.Peer.Text))
 	}
 }
 
@@ -280,7 +258,7 @@ func (x *session) lock(patience time.Duration, agents ...relaywire.Agent) (unloc
 	}
 	err = fmt.Errorf("records of this agent that came before are not stored after %s", patience)
 	x.in.counters.errors("not_taken").Inc()
-	x.in.events.notTaken(x.at.url, err)
+	x.in.events.notTaken(x.conn.URL, err)
 	return nil, fmt.Errorf("%w: %w", errRefused, err)
 }
 
@@ -289,7 +267,7 @@ func (x *session) ended() error {
 	switch {
 	case x.fenced.Load():
 		return relaywire.ErrFenced
-	case closed(x.stopping):
+	case inputs.Closed(x.stopping):
 		return errStopped
 	}
 	return errGone
@@ -342,7 +320,7 @@ func (a *arriving) Read(p []byte) (int, error) {
 		return 0, fmt.Errorf("%w: %d bytes of a frame in %s", errSlow, a.came, now.Sub(a.began).Round(time.Second))
 	}
 	a.x.setReadDeadline(until)
-	n, err := a.x.out.Read(p)
+	n, err := a.x.conn.Read(p)
 	a.came += n
 	return n, err
 }
@@ -362,19 +340,19 @@ func (a *arriving) late(now time.Time) bool {
 	return !a.favoured.IsZero() && float64(a.came-a.before) < brisk*over.Seconds()
 }
 
-// setReadDeadline is SetReadDeadline that does not undo stop's.
+// setReadDeadline is SetReadDeadline that does not undo Stop's.
 func (x *session) setReadDeadline(t time.Time) {
-	_ = x.conn.SetReadDeadline(t) // fails on a closed connection only, which the read reports
-	if closed(x.stopping) || closed(x.gone) || x.fenced.Load() {
-		_ = x.conn.SetReadDeadline(time.Unix(1, 0))
+	_ = x.conn.Socket.SetReadDeadline(t) // fails on a closed connection only, which the read reports
+	if inputs.Closed(x.stopping) || inputs.Closed(x.gone) || x.fenced.Load() {
+		_ = x.conn.Socket.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
 // wake has the reader look at what has happened.
-func (x *session) wake() { _ = x.conn.SetReadDeadline(time.Unix(1, 0)) }
+func (x *session) wake() { _ = x.conn.Socket.SetReadDeadline(time.Unix(1, 0)) }
 
-// stop ends the session: what is taken is acknowledged once it is on disk.
-func (x *session) stop() {
+// Stop ends the session: what is taken is acknowledged once it is on disk.
+func (x *session) Stop() {
 	x.stopOnce.Do(func() { close(x.stopping) })
 	x.give()
 	x.wake()
@@ -387,10 +365,10 @@ func (x *session) fence() {
 	x.wake()
 }
 
-// abandon closes what did not end in time.
-func (x *session) abandon() {
+// Abandon closes what did not end in time.
+func (x *session) Abandon() {
 	x.fail()
-	_ = x.conn.Close() // it is given up
+	_ = x.conn.Socket.Close() // it is given up
 }
 
 // fail says that nothing can be answered any more.
@@ -398,16 +376,6 @@ func (x *session) fail() {
 	x.goneOnce.Do(func() { close(x.gone) })
 	x.give()
 	x.wake()
-}
-
-// closed reports whether a channel that is only ever closed is.
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
 }
 
 // ending is how a session ends for one reason.
@@ -445,46 +413,46 @@ func endingOf(why error) *ending {
 
 // tell counts and logs why the session ended, where that is worth a word.
 func (x *session) tell(why error) {
-	peer := string(x.who.Text)
+	peer := string(x.conn.Peer.Text)
 	e := endingOf(why)
 	if e != nil && e.reason != "" {
 		x.in.counters.errors(e.reason).Inc()
 	}
 	switch {
 	case errors.Is(why, errProtocol), errors.Is(why, relaywire.ErrHole), errors.Is(why, relaywire.ErrKnown):
-		x.in.events.protocolBroken(x.at.url, peer, why)
+		x.in.events.protocolBroken(x.conn.URL, peer, why)
 	case errors.Is(why, errSlow):
-		x.in.events.tooSlow(x.at.url, peer, why)
+		x.in.events.tooSlow(x.conn.URL, peer, why)
 	case errors.Is(why, errVersion), errors.Is(why, errIdentity), errors.Is(why, errOrigin), errors.Is(why, errLoop):
-		x.in.events.refused(x.at.url, peer, x.hop, why)
+		x.in.events.refused(x.conn.URL, peer, x.hop, why)
 	case errors.Is(why, errGone), errors.Is(why, errRefused): // told where it happened
 	case e != nil, errors.Is(why, errBye), errors.Is(why, io.EOF), errors.Is(why, io.ErrUnexpectedEOF):
 	default:
 		x.in.counters.errors("read").Inc() // reset by the peer, mostly
 	}
 	if x.begun {
-		x.in.events.disconnected(x.at.url, peer, x.hop, why)
+		x.in.events.disconnected(x.conn.URL, peer, x.hop, why)
 	}
 }
 
 // leave says why this end closes, and reads what the peer has still on its way: closed
 // with bytes unread, the kernel resets a connection, and answers on their way are lost.
 func (x *session) leave(why error) {
-	if closed(x.gone) || errors.Is(why, io.EOF) || errors.Is(why, io.ErrUnexpectedEOF) {
+	if inputs.Closed(x.gone) || errors.Is(why, io.EOF) || errors.Is(why, io.ErrUnexpectedEOF) {
 		return
 	}
-	_ = x.conn.SetDeadline(time.Now().Add(x.in.patience.linger)) // fails on a closed connection only
+	_ = x.conn.Socket.SetDeadline(time.Now().Add(x.in.patience.linger)) // fails on a closed connection only
 	last := relaywire.Append(nil, &relaywire.Bye{})
 	if e := endingOf(why); e != nil && !errors.Is(why, errStopped) {
 		last = relaywire.Append(nil, &relaywire.Nack{Code: e.code, Text: brief(why), After: e.after})
 	}
-	if _, err := x.out.Write(last); err != nil {
+	if _, err := x.conn.Write(last); err != nil {
 		return // it notices anyway
 	}
-	if half, ok := x.out.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+	if half, ok := x.conn.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 		return
 	}
-	_, _ = io.Copy(io.Discard, x.conn) // until the peer closes too, or has had its time
+	_, _ = io.Copy(io.Discard, x.conn.Socket) // until the peer closes too, or has had its time
 }
 
 // brief is an error as a peer is told it.
