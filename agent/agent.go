@@ -65,7 +65,9 @@ type Agent struct {
 	routes  routes
 	watch   *watch // of modules' files; follow under reloading
 	started time.Time
-	hard    context.Context // ends when the stop's own deadline has passed
+
+	certificates certificates
+	hard         context.Context // ends when the stop's own deadline has passed
 
 	expected  sync.Map   // streams of relayed records that expectRelayed has seen, by name
 	expecting sync.Mutex // held while it looks at another; taken before mu
@@ -151,6 +153,7 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 		return err
 	}
 	a.adopt(build)
+	a.lookAtDates(time.Now())
 	if err := errors.Join(a.release(ctx, build), a.forgetMarks(ctx, config)); err != nil {
 		a.events.heldBack(err)
 	}

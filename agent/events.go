@@ -57,6 +57,14 @@ func (e events) reloadRefused(err error) {
 	e.log.Error().Err(err).Msg("the new configuration is wrong; the running one stays")
 }
 
+func (e events) outOfDate(part, err string) {
+	e.log.Error().Str("used_by", part).Str("error", err).Msg("a certificate is out of date; peers that look refuse it until its files are replaced")
+}
+
+func (e events) inDate(part, file string) {
+	e.log.Info().Str("used_by", part).Str("file", file).Msg("a certificate is in date again")
+}
+
 func (e events) inputRestarting(input string, err error, in time.Duration) {
 	e.log.Warn().Str("input", input).Err(err).Dur("in_ms", in).Msg("input stopped, restarting it")
 }

@@ -39,6 +39,7 @@ func (a *Agent) Reload(ctx context.Context) error {
 		return err
 	}
 	a.adopt(b)
+	a.lookAtDates(time.Now())
 	a.retryNow()
 	a.events.reloaded(len(config.Inputs), len(config.Pipelines), len(config.Forwarders))
 	return nil

@@ -105,6 +105,7 @@ func (h host) Status() query.Status {
 	}
 	s := query.Status{Agent: query.AgentStatus{Name: c.Name, PID: os.Getpid(), DataDir: c.DataDir, Config: c.File,
 		RSS: residentBytes(), DiskMax: c.MaxSize}}
+	s.Certificates = a.certificates.status()
 	for _, in := range a.store.Streams() {
 		s.Agent.DiskUsed += in.Bytes
 		s.Streams = append(s.Streams, query.StreamStatus{Name: in.Name, First: in.First, Next: in.Next, Records: in.Records, Bytes: in.Bytes,
@@ -270,6 +271,7 @@ func (a *Agent) runRates(ctx context.Context) {
 		case <-ticker.C:
 			a.rates.measure(a.totals(), rateEvery.Seconds())
 			a.look(time.Now())
+			a.lookAtDates(time.Now())
 		}
 	}
 }

@@ -51,6 +51,15 @@ type Status struct {
 	Modules    []ModuleStatus    `json:"modules"`
 	Streams    []StreamStatus    `json:"streams"`
 	Forwarders []ForwarderStatus `json:"forwarders"`
+
+	Certificates []CertificateStatus `json:"certificates,omitempty"` // that are out of date
+}
+
+// CertificateStatus is a file of certificates out of date, in use all the same.
+type CertificateStatus struct {
+	Part  string `json:"part"` // api, or input or forwarder and its name
+	File  string `json:"file"`
+	Error string `json:"error"`
 }
 
 // AgentStatus is the process. The server fills Name, Version, Started and

@@ -24,7 +24,7 @@ func (c checkCmd) Run(g *globals) error {
 	}
 	checked, err := g.load()
 	if err == nil {
-		err = agent.CheckModules(context.Background(), checked)
+		err = agent.Check(context.Background(), checked)
 	}
 	if g.Output == "json" {
 		return printProblems(g, err)

@@ -277,6 +277,9 @@ func destinations(f *query.ForwarderStatus) string {
 // troubleTable is the last error of everything that has one.
 func troubleTable(st query.Status, now time.Time) table {
 	t := table{title: "LAST ERRORS", head: []string{"PART", "AGO", "ERROR"}}
+	for _, c := range st.Certificates {
+		t.add(c.Part, "-", c.Error)
+	}
 	for _, in := range st.Inputs {
 		for _, l := range in.Listeners {
 			if l.LastError != "" {
