@@ -168,6 +168,7 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 	debug.FreeOSMemory() // what reading the config and compiling modules left behind; a quiet host may not collect for minutes
 	a.wg.Go(func() { a.runRates(ctx) })
 	a.wg.Go(func() { a.watch.run(ctx) })
+	a.wg.Go(func() { a.runBelow(ctx) })
 	a.serveSignals(ctx, reload)
 	a.stop(give, endAPI)
 	return nil
@@ -204,6 +205,7 @@ func (a *Agent) open(c *Config) error {
 	if err := a.putRight(a.hard); err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
+	a.rememberBelow()
 	a.metrics.RegisterMetricsWriter(a.writeBelow)
 	a.metrics.NewGauge("runnel_audit_unexplained_records", func() float64 { return float64(auditOf(store.Books()).Unexplained) })
 	if a.forwarderBook, err = openBook(store, bookForwarders); err != nil {
@@ -278,6 +280,7 @@ func (a *Agent) stop(give, endAPI context.CancelFunc) {
 		<-d.done
 	}
 	a.wg.Wait()
+	a.keepBelow(a.hard, true)
 	a.events.stopped(time.Since(began))
 }
 

@@ -152,6 +152,14 @@ func (e events) cursorForgotten(forwarder, stream string, next, pending uint64) 
 		Msg("the configuration has this forwarder no more; its cursor is forgotten and pins nothing")
 }
 
+func (e events) belowUnread(err error) {
+	e.log.Error().Err(err).Msg("what was kept of agents below cannot be read; they are listed again once they come back")
+}
+
+func (e events) belowNotKept(err error) {
+	e.sampled.Warn().Err(err).Msg("who is below was not stored; after a restart, agents are listed as they were before, or once they come back")
+}
+
 func (e events) closeFailed(what string, err error) {
 	e.log.Warn().Str("what", what).Err(err).Msg("closing failed")
 }

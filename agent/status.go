@@ -113,7 +113,7 @@ func (h host) Status() query.Status {
 	}
 	for _, ic := range c.Inputs {
 		if in := inputs[ic.Name]; in != nil {
-			s.Inputs = append(s.Inputs, a.inputStatus(in))
+			s.Inputs = append(s.Inputs, a.inputStatus(c, in))
 		}
 	}
 	for _, pc := range c.Pipelines {
@@ -143,7 +143,7 @@ func timeOrZero(ns int64) time.Time {
 	return record.TimeOf(ns)
 }
 
-func (a *Agent) inputStatus(in *running) query.InputStatus {
+func (a *Agent) inputStatus(c *Config, in *running) query.InputStatus {
 	name := in.config.Name
 	s := query.InputStatus{Name: name, Kind: in.config.Kind.Name, Rate: a.rates.of("input", name),
 		Records: a.sum("runnel_input_records_total", name), Bytes: a.sum("runnel_input_bytes_total", name),
@@ -153,7 +153,7 @@ func (a *Agent) inputStatus(in *running) query.InputStatus {
 		s.Listeners = append(s.Listeners, query.ListenerStatus(l))
 	}
 	if in.config.Kind.Relays {
-		s.Below = a.belowStatus(name)
+		s.Below = a.belowStatus(c, name)
 	}
 	return s
 }

@@ -105,6 +105,7 @@ type BelowStatus struct {
 	Between     int       `json:"between"`           // agents between it and this one
 	Connected   bool      `json:"connected"`         // directly, at the moment
 	Copies      int       `json:"copies"`            // 1, or how many agents go by its id: its data directory was copied
+	Before      bool      `json:"before,omitempty"`  // not heard of since this agent's start: all is as it was kept
 	Seen        time.Time `json:"seen"`
 	Reported    time.Time `json:"reported,omitzero"` // when what follows was so; never: nothing is known of it
 	LagRecords  uint64    `json:"lag_records"`       // that it has and no agent above it
