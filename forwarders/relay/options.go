@@ -7,6 +7,7 @@ import (
 
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/pki"
 	"github.com/runnel-log/runnel/internal/tlsconf"
 )
 
@@ -105,6 +106,11 @@ func (o *Options) checkTLS(at *config.At, secure bool) {
 		at.Key("min_version").Problemf("relays speak TLS 1.3 and nothing below; leave it out")
 	}
 	o.TLS.Check(at)
+}
+
+// Warn reports a certificate that does not go with this agent.
+func (o *Options) Warn(at *config.At, agent string) {
+	pki.WarnOwn(at.Key("tls"), agent, o.TLS.Cert, "ca", o.TLS.CA)
 }
 
 // dialAddress returns what net.Dial wants.
