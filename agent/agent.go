@@ -62,6 +62,7 @@ type Agent struct {
 	store   *storage.Store
 	runtime *wasm.Runtime
 	tiers   *tiers.Tiers
+	endings *endings // of what is stored
 	routes  routes
 	watch   *watch // of modules' files; follow under reloading
 	started time.Time
@@ -112,7 +113,7 @@ func New(o Options) *Agent {
 		modules: make(map[string]*module), pipelines: make(map[string]*pipeline),
 		inputs: make(map[string]*running), deliveries: make(map[string]*delivering),
 		pipelineCounts: make(map[string]*pipelineCounts), deliveryCounts: make(map[string]*deliveryCounts),
-		states: make(map[string]*states), refused: make(map[string]refusal), redrives: make(map[string]*redrives), memories: make(map[string]*inputs.Memory),
+		states: make(map[string]*states), refused: make(map[string]refusal), redrives: make(map[string]*redrives), memories: make(map[string]*inputs.Memory), endings: newEndings(),
 	}
 }
 
@@ -169,6 +170,7 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 	a.wg.Go(func() { a.runRates(ctx) })
 	a.wg.Go(func() { a.watch.run(ctx) })
 	a.wg.Go(func() { a.runBelow(ctx) })
+	a.wg.Go(func() { a.runEndings(ctx) })
 	a.serveSignals(ctx, reload)
 	a.stop(give, endAPI)
 	return nil

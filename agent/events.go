@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/runnel-log/runnel/forwarders"
 )
 
 // events is everything the agent itself can log.
@@ -90,9 +92,20 @@ func (e events) gone(forwarder, stream string, from, to uint64, damaged bool) {
 		Msg("records were gone before they were delivered")
 }
 
-func (e events) rewound(forwarder, stream string, to, from uint64) {
+func (e events) rewound(forwarder string, b *forwarders.Behind, from uint64) {
+	stream, to := b.Stream, b.To
+	if b.Turned {
+		e.log.Info().Str("forwarder", forwarder).Str("stream", stream).Uint64("to", to).Uint64("from", from).
+			Msg("another receiver has records that have not come to their end; they are sent to this one, too")
+		return
+	}
 	e.log.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("to", to).Uint64("from", from).
 		Msg("receiver has lost records that it had acknowledged; those that are still here are sent again")
+}
+
+func (e events) trimmedEarly(forwarder, stream string, from, to uint64) {
+	e.sampled.Warn().Str("forwarder", forwarder).Str("stream", stream).Uint64("from", from).Uint64("to", to).
+		Msg("records were delivered, and taken by retention before the last agent above was known to have them; give the stream more room, or on_full: push_back")
 }
 
 func (e events) deadLettered(forwarder, stream string, offset uint64, answer string) {

@@ -207,9 +207,11 @@ func (d *delivery) status(rate float64) query.ForwarderStatus {
 		reached := max(at, in.First) // what retention has taken in front of the cursor is not to come
 		c := query.CursorStatus{Stream: in.Name, Next: at, End: in.Next, Delivered: counts.delivered.Get(), Filtered: counts.filtered.Get(),
 			Expired: counts.expired.Get() + reached - at, Damaged: counts.damaged.Get(), Dead: counts.dead.Get()}
-		if reached < in.Next {
+		if c.Unended = d.unended(in.Name); reached < in.Next {
 			b := d.store.Backlog(in.Name, at)
 			c.LagRecords, c.LagBytes, c.LagSeconds = in.Next-reached, b.Bytes, b.Age.Seconds()
+		}
+		if reached < in.Next || c.Unended > 0 {
 			f, is := counts.outlook.ahead(d.maxSize)
 			if c.Measuring = is == outlookMeasuring; is == outlookFull {
 				c.Full = &query.FullStatus{InSeconds: f.in.Seconds(), By: f.by, Then: f.then}

@@ -59,6 +59,11 @@ func (s stock) Settled(stream string) uint64 {
 	return at
 }
 
+func (s stock) Ended(stream string) uint64 {
+	at, _ := s.store.Cursor(storage.EndedName(s.config.Name), stream)
+	return at
+}
+
 func (s stock) Marks(f func(key string, value []byte)) {
 	keys := forwarderMarks(s.config)
 	s.store.State(keys, func(key string, value []byte) { f(key[len(keys):], value) })
@@ -99,6 +104,6 @@ func (d *delivery) goBack(b *forwarders.Behind) bool {
 	if !ok || b.To >= at || d.setCursor(b.Stream, b.To) != nil {
 		return false
 	}
-	d.events.rewound(d.name, b.Stream, b.To, at)
+	d.events.rewound(d.name, b, at)
 	return true
 }

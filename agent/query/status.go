@@ -197,6 +197,7 @@ type CursorStatus struct {
 	Dead       uint64      `json:"dead"`                // refused for good; in the stream's dead letters
 	Full       *FullStatus `json:"full,omitempty"`      // absent where nothing fills up, or that is not known yet
 	Measuring  bool        `json:"measuring,omitempty"` // it is behind, and how fast its backlog grows is not known yet
+	Unended    uint64      `json:"unended,omitempty"`   // delivered, and kept until they have come to their end (relay, trim_on: end)
 	Redrive    bool        `json:"redrive,omitempty"`   // its dead letters go again up to End, and Delivered have; filtered are those of others
 }
 

@@ -23,6 +23,7 @@ type Source struct {
 	Texts func(offset uint64) string   // of the records (Batch); nil: they cannot be read
 	Kept  map[string][]byte            // marks
 	At    map[string]uint64            // cursors, by stream; those that are not there stand behind all
+	Over  map[string]uint64            // what has ended, by stream
 	Whole *record.Batch                // what the block that begins at every offset holds; nil: none does
 
 	mu     sync.Mutex // guards all of the above, and packed
@@ -143,6 +144,12 @@ func (s *Source) Settled(stream string) uint64 {
 		return at
 	}
 	return math.MaxUint64
+}
+
+func (s *Source) Ended(stream string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Over[stream]
 }
 
 func (s *Source) Lag() (records, bytes uint64, oldest time.Duration, lost uint64) {

@@ -66,7 +66,7 @@ func (f *Forwarder) holes(k *course, b *forwarders.Batch) error {
 func (f *Forwarder) asked(c *conn, k *course, b *forwarders.Batch) bool {
 	for _, g := range b.Gone {
 		r := relaywire.Range{From: g.From, To: g.To}
-		if len(without(within(f.memory.parts(c.url, k.line, r), r), k.parts)) > 0 {
+		if len(without(within(f.parts(c.url, k.line, r), r), k.parts)) > 0 {
 			return false
 		}
 	}
@@ -78,11 +78,15 @@ func (f *Forwarder) askAll(c *conn) error {
 	var lines []line
 	var questions []*relaywire.Ask
 	covered := f.source.Streams()
-	for _, l := range f.memory.lines(c.url) {
-		if own, here := f.own(l); here && slices.Contains(covered, l.stream) {
-			if q := f.question(c, l, own.From, own.To); q != nil {
-				lines, questions = append(lines, l), append(questions, q)
-			}
+	for _, l := range f.asks(c.url) {
+		var q *relaywire.Ask
+		if own, here := f.own(l); !here {
+			q = f.lingering(c.url, l)
+		} else if slices.Contains(covered, l.stream) {
+			q = f.question(c, l, own.From, own.To)
+		}
+		if q != nil {
+			lines, questions = append(lines, l), append(questions, q)
 		}
 	}
 	tells, err := c.ask(questions...)
@@ -111,7 +115,7 @@ func (f *Forwarder) question(c *conn, l line, from, to uint64) *relaywire.Ask {
 	if l.epoch == c.writer.Epoch {
 		whole.To = endless
 	}
-	parts := without(f.memory.parts(c.url, l, whole), c.forgotten[l])
+	parts := without(f.parts(c.url, l, whole), c.forgotten[l])
 	if len(parts) == 0 {
 		return nil
 	}
@@ -155,6 +159,7 @@ func (f *Forwarder) answered(c *conn, l line, q *relaywire.Ask, t *relaywire.Tel
 		for _, r := range o.Forgotten {
 			c.forgotten[l] = c.forgotten[l].Add(r)
 		}
+		f.memory.end(l, o.Forgotten) // nobody will say so
 		if len(o.Doubt) == 0 && len(o.Forgotten) == 0 {
 			return f.begin(c, l, q, &o)
 		}
@@ -173,7 +178,7 @@ func (f *Forwarder) answered(c *conn, l line, q *relaywire.Ask, t *relaywire.Tel
 
 // compare holds an answer against what is here.
 func (f *Forwarder) compare(c *conn, l line, q *relaywire.Ask, t *relaywire.Tell) (relaywire.Outcome, error) {
-	own := relaywire.Own{Acked: f.memory.ackedBy(c.url, l), Running: l.epoch == c.writer.Epoch}
+	own := relaywire.Own{Acked: f.claimed(c.url, l), Running: l.epoch == c.writer.Epoch}
 	here, _ := f.own(l) // after the answer: the receiver may have what was written meanwhile
 	own.From, own.To = q.Parts[0].From, here.To
 	own.To = max(own.To, own.Acked.End())
@@ -192,6 +197,7 @@ func (f *Forwarder) compare(c *conn, l line, q *relaywire.Ask, t *relaywire.Tell
 	if err != nil {
 		return o, fmt.Errorf("%w: %w", errProtocol, err)
 	}
+	f.turned(c.url, l, &o)
 	return o, nil
 }
 
@@ -211,13 +217,18 @@ func (f *Forwarder) begin(c *conn, l line, q *relaywire.Ask, o *relaywire.Outcom
 	if len(o.Again) == 0 {
 		return nil
 	}
-	here, _ := f.own(l)
+	here, is := f.own(l)
 	if again := within(o.Again, here); len(again) > 0 && f.covers(l.stream) {
+		c.lostOwn[l.stream] = c.lostOwn[l.stream] || meet(again, f.memory.ackedBy(c.url, l))
 		if at, ok := c.behind[l.stream]; !ok || again[0].From < at {
 			c.behind[l.stream] = again[0].From
 		}
 	}
-	for _, r := range within(k.todo, relaywire.Range{From: 0, To: min(here.From, o.Again.End())}) {
+	gone := o.Again.End()
+	if is {
+		gone = min(gone, here.From)
+	}
+	for _, r := range within(k.todo, relaywire.Range{From: 0, To: gone}) {
 		d := &relaywire.Data{Part: relaywire.Part{Line: relaywire.Line{Writer: relaywire.Writer{Agent: c.writer.Agent, Epoch: l.epoch}, Stream: l.stream}, Range: r},
 			Gone: []relaywire.Gone{{Range: r, Reason: relaywire.Retention}}}
 		if err := c.send(d); err != nil {
@@ -235,14 +246,14 @@ func (c *conn) lost(b *forwarders.Batch) error {
 	if to, ok := c.behind[b.Stream]; ok {
 		if b.First > to {
 			c.reported[b.Stream] = true
-			return &forwarders.Behind{Stream: b.Stream, To: to}
+			return c.back(b.Stream, to)
 		}
 		delete(c.behind, b.Stream)
 	}
 	for stream, to := range c.behind {
 		if !c.reported[stream] {
 			c.reported[stream] = true
-			return &forwarders.Behind{Stream: stream, To: to}
+			return c.back(stream, to)
 		}
 	}
 	return nil

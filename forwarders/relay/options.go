@@ -22,13 +22,14 @@ const (
 type Options struct {
 	To             []string        `yaml:"to" required:"true"`
 	Compress       string          `yaml:"compress" oneof:"fast better none"`
+	TrimOn         string          `yaml:"trim_on" oneof:"hop end"`
 	ConnectTimeout config.Duration `yaml:"connect_timeout"`
 	Timeout        config.Duration `yaml:"timeout"`
 	TLS            tlsconf.Client  `yaml:"tls"`
 }
 
 func defaults() *Options {
-	return &Options{Compress: compressFast, ConnectTimeout: 10 * time.Second, Timeout: 30 * time.Second}
+	return &Options{Compress: compressFast, TrimOn: trimOnHop, ConnectTimeout: 10 * time.Second, Timeout: 30 * time.Second}
 }
 
 // Remembering returns the receivers, each of which keeps what it has.
