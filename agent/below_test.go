@@ -208,6 +208,25 @@ func TestEffectiveKeepsStreamsToo(t *testing.T) {
 	}
 }
 
+// A stream is there once it has had something, also after a restart: no other shows where a
+// forwarder takes all that there may be.
+func TestStreamsWithNothingInThemDoNotShow(t *testing.T) {
+	dir := shortDir(t)
+	for n := range 3 {
+		out := newTaker()
+		a := startAgent(t, dir, "inputs: {chain: {type: relay, listen: ['tcp://127.0.0.1:0']}}\nforwarders: {out: {type: test, from: ['*']}}\n", out)
+		b := a.mustRelay(t, "chain", hostBelow, "app")
+		if err := b.send("app", fmt.Sprint(n)); err != nil {
+			t.Fatal(err)
+		}
+		if s := a.status(); len(s.Streams) != 1 || s.Streams[0].Name != "app" || len(s.Forwarders[0].Streams) > 1 {
+			t.Errorf("start %d: the status has %+v and %+v", n, s.Streams, s.Forwarders[0].Streams)
+		}
+		waitUntil(t, "it to be forwarded", func() bool { at, _ := a.store.Cursor("out", "app"); return at == uint64(n+2) })
+		a.stop(t)
+	}
+}
+
 // The status says who is below, what they lag and what they lost.
 func TestStatusListsAgentsBelow(t *testing.T) {
 	a := startAgent(t, shortDir(t), "inputs: {chain: {type: relay, listen: ['tcp://127.0.0.1:0']}, in: {type: relp, listen: ['unix://DIR/in.sock']}}\n", newTaker())

@@ -45,7 +45,9 @@ type Input struct {
 	own      relaywire.Hop
 	version  string
 	relay    inputs.Relay
+	trouble  func() error // of the store
 	reached  inputs.Points
+	after    func() <-chan struct{} // setup.Ended
 	tiers    *tiers.Tiers
 	peers    *listen.Peers
 	tls      *tls.Config
@@ -84,7 +86,7 @@ type streamListener interface {
 func New(o *Options, setup inputs.Setup) (*Input, error) {
 	in := &Input{
 		options: o, name: setup.Name, own: relaywire.Hop{Agent: setup.AgentID, Name: setup.Agent}, version: setup.Version,
-		relay: setup.Relay, reached: setup.Reached, tiers: setup.Tiers,
+		relay: setup.Relay, trouble: setup.Trouble, reached: setup.Reached, after: setup.Ended, tiers: setup.Tiers,
 		counters: newCounters(setup.Metrics, setup.Name), events: newEvents(setup.Log), patience: o.patience,
 		budget: newBudget(headroom.Share(int(o.MaxInflight))),
 		ending: make(chan struct{}), sessions: map[*session]struct{}{},
