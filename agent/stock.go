@@ -54,6 +54,8 @@ func (s stock) Streams() (covered []string) {
 	return covered
 }
 
+func (s stock) Covers(stream string) bool { return s.config.covers(stream) }
+
 func (s stock) Settled(stream string) uint64 {
 	at, _ := s.store.Cursor(s.config.Name, stream)
 	return at

@@ -27,6 +27,8 @@ type Source interface {
 	Packed(stream string, epoch uint32, first uint64, dst []byte) (packed []byte, records, raw int, ok bool)
 	// Streams returns the streams that the forwarder takes from, whatever is in them.
 	Streams() []string
+	// Covers reports whether the forwarder takes from a stream, which may not be there yet.
+	Covers(stream string) bool
 	// Settled returns the offset of a stream before which nothing is to be delivered any more: the
 	// forwarder's cursor.
 	Settled(stream string) uint64

@@ -128,6 +128,16 @@ func (s *Source) Streams() []string {
 	return slices.Sorted(maps.Keys(s.Of))
 }
 
+func (s *Source) Covers(stream string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Of == nil {
+		return stream == "app" || stream == "errors"
+	}
+	_, ok := s.Of[stream]
+	return ok
+}
+
 func (s *Source) Marks(f func(key string, value []byte)) {
 	s.mu.Lock()
 	kept := maps.Clone(s.Kept)

@@ -44,15 +44,16 @@ type conn struct {
 	writer   relaywire.Writer // in whose name it is
 	name     string           // of that agent
 	welcome  *relaywire.Welcome
-	way      time.Duration                // there and back, as the hello and the welcome took
-	told     func([]relaywire.Hop)        // of a new path
-	ending   func(line, relaywire.Ranges) // of what has come to its end
-	running  sync.WaitGroup               // its goroutines
-	ended    chan struct{}                // closed by fail
-	courses  map[line]*course             // Deliver's own
-	behind   map[string]uint64            // by stream, where what the receiver has lost begins: Deliver's own
-	reported map[string]bool              // streams of behind that the agent knows of: likewise
-	lostOwn  map[string]bool              // streams of behind of which the receiver itself had something: likewise
+	way      time.Duration                 // there and back, as the hello and the welcome took
+	told     func([]relaywire.Hop)         // of a new path
+	ending   func(line, relaywire.Ranges)  // of what has come to its end
+	running  sync.WaitGroup                // its goroutines
+	ended    chan struct{}                 // closed by fail
+	courses  map[line]*course              // Deliver's own
+	held     map[string]map[uint32]holding // by stream and epoch, while all lines are asked for: likewise
+	behind   map[string]uint64             // by stream, where what the receiver has lost begins: Deliver's own
+	reported map[string]bool               // streams of behind that the agent knows of: likewise
+	lostOwn  map[string]bool               // streams of behind of which the receiver itself had something: likewise
 
 	forgotten map[line]relaywire.Ranges // acknowledged, and too long ago for the receiver to know of: likewise
 

@@ -194,16 +194,16 @@ func (f *Forwarder) lingering(url string, l line) *relaywire.Ask {
 
 // parts returns what of a line can be answered for to a receiver (memory.parts). What another has, and the store has no
 // more, is for that one to pass on.
-func (f *Forwarder) parts(url string, l line, whole relaywire.Range) relaywire.Ranges {
-	parts := f.memory.parts(url, l, whole)
+func (f *Forwarder) parts(c *conn, l line, whole relaywire.Range) relaywire.Ranges {
+	parts := f.memory.parts(c.url, l, whole)
 	if !f.Holds() {
 		return parts
 	}
-	here, is := f.own(l)
+	here, is := f.own(c, l)
 	if !is {
 		here.From = endless
 	}
-	others := without(f.memory.open(l), f.memory.ackedBy(url, l))
+	others := without(f.memory.open(l), f.memory.ackedBy(c.url, l))
 	if here := without(parts, within(others, relaywire.Range{From: 0, To: here.From})); len(here) <= relaywire.MaxParts {
 		return here
 	}
