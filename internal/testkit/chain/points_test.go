@@ -3,7 +3,6 @@
 package chain
 
 import (
-	"context"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -51,22 +50,25 @@ func TestClonesAtManyPoints(t *testing.T) {
 	x.sent, err = oracle.NewSent("")
 	x.must(err)
 	parallel, alarms := 0, 0
+	var copies []*Copy // what they had
 	for n := range points {
 		if n == points*9/10 {
 			c.Calm() // what waits at the end is to go on
 		}
 		if x.random.IntN(2) == 0 {
 			parallel++
-			if x.atOnce(0) {
+			noticed, had := x.atOnce(0)
+			if copies = append(copies, had); noticed {
 				alarms++
 			}
 		} else {
-			x.byTurns()
+			copies = append(copies, x.byTurns())
 		}
 	}
 	c.Calm()
 	const alert = 30 * time.Second
-	if !x.atOnce(alert) {
+	noticed, had := x.atOnce(alert)
+	if copies = append(copies, had); !noticed {
 		t.Errorf("a host and its copy were connected for %v, and the cluster did not tell of it", alert)
 	}
 	o := &Outcome{}
@@ -78,7 +80,7 @@ func TestClonesAtManyPoints(t *testing.T) {
 		x.must(each.Stop())
 	}
 	want := x.read(c.Host)
-	for _, each := range x.copies {
+	for _, each := range copies {
 		want.Join(each)
 	}
 	for _, each := range append(c.Clusters, c.Central) {
@@ -96,45 +98,6 @@ func TestClonesAtManyPoints(t *testing.T) {
 	}
 }
 
-const cloneSent = 400 // records of each sender
-
-// clones is a chain whose host is copied.
-type clones struct {
-	*Chain
-	t       *testing.T
-	trial   Trial
-	random  *rand.Rand
-	sent    *oracle.Sent
-	senders int     // that have sent
-	copies  []*Copy // what the clones had
-}
-
-func (x *clones) must(err error) {
-	x.t.Helper()
-	if err != nil {
-		x.t.Fatal(err)
-	}
-}
-
-func (x *clones) read(t *Tier) *Copy {
-	x.t.Helper()
-	c, err := Read(x.t.Context(), t)
-	x.must(err)
-	return c
-}
-
-// send has a sender of its own send to the host or its clone, and returns what waits for that.
-func (x *clones) send(to string) (wait func()) {
-	l := oracle.Load{To: func() string { return strings.Replace(x.Keyed, "/host/", "/"+to+"/", 1) }, First: x.senders, Rate: 2000, Count: cloneSent, Keys: true}
-	x.senders++
-	done := make(chan error, 1) // its one value
-	go func() { done <- oracle.Send(x.t.Context(), l, x.sent, nil) }()
-	return func() {
-		x.t.Helper()
-		x.must(<-done)
-	}
-}
-
 // copied kills the host at some moment while it takes records, and copies it.
 func (x *clones) copied() (clone *Tier, wait func()) {
 	x.t.Helper()
@@ -146,8 +109,9 @@ func (x *clones) copied() (clone *Tier, wait func()) {
 	return clone, wait
 }
 
-// atOnce has both run at once, and reports whether the cluster noticed. It gives it some time.
-func (x *clones) atOnce(alert time.Duration) (noticed bool) {
+// atOnce has both run at once, and reports whether the cluster noticed, which is given some
+// time for that, and what the clone had.
+func (x *clones) atOnce(alert time.Duration) (noticed bool, had *Copy) {
 	x.t.Helper()
 	before, err := os.ReadFile(x.Clusters[0].logFile())
 	x.must(err)
@@ -172,12 +136,11 @@ func (x *clones) atOnce(alert time.Duration) (noticed bool) {
 	if alert > 0 {
 		x.t.Logf("noticed %v, %v after both had sent", noticed, time.Since(begun).Round(100*time.Millisecond))
 	}
-	x.gone(clone)
-	return noticed
+	return noticed, x.gone(clone)
 }
 
 // byTurns has the clone run, then the host, then both again, never at once.
-func (x *clones) byTurns() {
+func (x *clones) byTurns() (had *Copy) {
 	x.t.Helper()
 	clone, wait := x.copied()
 	for turn := range 2 {
@@ -194,22 +157,14 @@ func (x *clones) byTurns() {
 		x.send("host")()
 		x.Host.Kill()
 	}
-	x.gone(clone)
+	had = x.gone(clone)
 	x.must(x.Host.Start())
 	x.ready(x.Host)
+	return had
 }
 
-func (x *clones) ready(tiers ...*Tier) {
-	x.t.Helper()
-	ctx, end := context.WithTimeout(x.t.Context(), x.trial.Within)
-	defer end()
-	for _, each := range tiers {
-		x.must(each.Ready(ctx))
-	}
-}
-
-// gone has a clone pass on all that it has, notes that, and throws it away.
-func (x *clones) gone(clone *Tier) {
+// gone has a clone pass on all that it has, throws it away, and returns what that was.
+func (x *clones) gone(clone *Tier) *Copy {
 	x.t.Helper()
 	o := &Outcome{}
 	x.trial.rest(x.t.Context(), o, clone)
@@ -217,6 +172,7 @@ func (x *clones) gone(clone *Tier) {
 		x.t.Error(w)
 	}
 	x.must(clone.Stop())
-	x.copies = append(x.copies, x.read(clone))
+	had := x.read(clone)
 	x.must(os.RemoveAll(filepath.Dir(clone.Data())))
+	return had
 }
