@@ -16,6 +16,7 @@ import (
 	"github.com/runnel-log/runnel/internal/relaywire"
 	"github.com/runnel-log/runnel/internal/tiers"
 	"github.com/runnel-log/runnel/record"
+	"github.com/runnel-log/runnel/storage"
 )
 
 // below is an agent below one that a test runs: it says what the test tells it to.
@@ -207,6 +208,25 @@ func TestEffectiveKeepsStreamsToo(t *testing.T) {
 	}
 }
 
+// A stream is there once it has had something, also after a restart: no other shows where a
+// forwarder takes all that there may be.
+func TestStreamsWithNothingInThemDoNotShow(t *testing.T) {
+	dir := shortDir(t)
+	for n := range 3 {
+		out := newTaker()
+		a := startAgent(t, dir, "inputs: {chain: {type: relay, listen: ['tcp://127.0.0.1:0']}}\nforwarders: {out: {type: test, from: ['*']}}\n", out)
+		b := a.mustRelay(t, "chain", hostBelow, "app")
+		if err := b.send("app", fmt.Sprint(n)); err != nil {
+			t.Fatal(err)
+		}
+		if s := a.status(); len(s.Streams) != 1 || s.Streams[0].Name != "app" || len(s.Forwarders[0].Streams) > 1 {
+			t.Errorf("start %d: the status has %+v and %+v", n, s.Streams, s.Forwarders[0].Streams)
+		}
+		waitUntil(t, "it to be forwarded", func() bool { at, _ := a.store.Cursor("out", "app"); return at == uint64(n+2) })
+		a.stop(t)
+	}
+}
+
 // The status says who is below, what they lag and what they lost.
 func TestStatusListsAgentsBelow(t *testing.T) {
 	a := startAgent(t, shortDir(t), "inputs: {chain: {type: relay, listen: ['tcp://127.0.0.1:0']}, in: {type: relp, listen: ['unix://DIR/in.sock']}}\n", newTaker())
@@ -245,6 +265,74 @@ func TestStatusListsAgentsBelow(t *testing.T) {
 	}
 	if strings.Contains(text.String(), "deep") {
 		t.Error("there are metrics of who is not directly below")
+	}
+}
+
+// After a restart the status lists who was below and has not come back, also where the input is
+// called otherwise now; who comes back is connected.
+func TestAgentsBelowAreListedAfterARestart(t *testing.T) {
+	dir := shortDir(t)
+	config := "inputs: {in: {type: relp, listen: ['unix://DIR/in.sock']}, %s: {type: relay, listen: ['tcp://127.0.0.1:0']}, second: {type: relay, listen: ['tcp://127.0.0.1:0']}}\n"
+	a := startAgent(t, dir, fmt.Sprintf(config, "chain"), newTaker())
+	b := a.mustRelay(t, "chain", hostBelow, "app")
+	report := relaywire.Report{Lag: relaywire.Lag{Records: 3, Lost: 4}, Below: []relaywire.Below{{Hop: relaywire.Hop{Agent: relaywire.Agent{1}, Name: "deep"}, Via: 1, Seen: time.Now()}}}
+	if _, err := b.Write(relaywire.Append(nil, &report)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.reader.Next(); err != nil {
+		t.Fatal(err)
+	}
+	a.stop(t)
+	for _, name := range []string{"chain", "renamed"} {
+		a = startAgent(t, dir, fmt.Sprintf(config, name), newTaker())
+		s := a.status()
+		if len(s.Inputs) != 3 || len(s.Inputs[1].Below) != 2 || len(s.Inputs[0].Below)+len(s.Inputs[2].Below) > 0 {
+			t.Fatalf("below are %+v", s.Inputs)
+		}
+		host, deep := s.Inputs[1].Below[0], s.Inputs[1].Below[1]
+		if host.Name != "host" || host.Connected || !host.Before || host.LagRecords != 3 || host.Lost != 4 || host.Reported.IsZero() || !deep.Before || deep.Through != "host" {
+			t.Errorf("listed are %+v and %+v", host, deep)
+		}
+		var text strings.Builder
+		a.writeBelow(&text)
+		if !strings.Contains(text.String(), "runnel_input_below_connections{input=\"chain\",agent=\"host\",agent_id=\"b0000000000000000000000000000000\"} 0\n") {
+			t.Errorf("the metrics do not have it:\n%s", text.String())
+		}
+		if name == "renamed" {
+			a.mustRelay(t, name, hostBelow, "app")
+			if host = a.status().Inputs[1].Below[0]; !host.Connected || host.Before || host.LagRecords != 3 {
+				t.Errorf("it has come back as %+v", host)
+			}
+		}
+		a.stop(t)
+	}
+}
+
+// What is kept of agents below and cannot be read stops nothing, and is kept no longer.
+func TestDamagedMarksOfAgentsBelowStopNothing(t *testing.T) {
+	dir := shortDir(t)
+	config := "inputs: {chain: {type: relay, listen: ['tcp://127.0.0.1:0']}}\n"
+	a := startAgent(t, dir, config, newTaker())
+	a.mustRelay(t, "chain", hostBelow, "app")
+	id := relaywire.Agent{9: 9}
+	key := belowKeys + string(id[:])
+	receipt, err := a.store.Append(t.Context(), storage.Unit{State: []storage.Change{{Key: key, Value: []byte("?")}, {Key: belowKeys + "short", Value: []byte{1}}}})
+	if err == nil {
+		err = receipt.Wait(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.stop(t)
+	a = startAgent(t, dir, config, newTaker())
+	if all := a.status().Inputs[0].Below; len(all) != 1 || !strings.Contains(a.logs.String(), "what was kept of agents below cannot be read") {
+		t.Errorf("below are %+v", all)
+	}
+	a.stop(t)
+	n := 0
+	openedAfter(t, dir).State(key, func(string, []byte) { n++ })
+	if n > 0 {
+		t.Error("it is kept still")
 	}
 }
 

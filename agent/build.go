@@ -199,7 +199,7 @@ func (a *Agent) inputSetup(c *Config, ic InputConfig) inputs.Setup {
 	return inputs.Setup{
 		Name: ic.Name, Agent: c.Name, Sockets: a.sockets, Metrics: a.metrics, Memory: a.memory(keys), Marks: a.marks(keys), Reached: a.options.points.reached,
 		Log:     a.options.Log.With().Str("part", ic.Name).Str("kind", ic.Kind.Name).Logger(),
-		AgentID: id, Version: a.options.Version, Tiers: a.tiers,
+		AgentID: id, Version: a.options.Version, Tiers: a.tiers, Ended: a.endings.ended, Trouble: a.store.Trouble,
 		Emit: emit(""),
 		Relay: func(ctx context.Context, stream string, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
 			if err := a.expectRelayed(c, stream); err != nil {

@@ -38,6 +38,7 @@ type Config struct {
 	Forwarders  []ForwarderConfig
 
 	known map[string]bool // every stream that the file names
+	at    *config.At      // of the section api
 }
 
 // APIConfig is where and to whom the API answers.
@@ -54,6 +55,8 @@ type InputConfig struct {
 	Kind    inputs.Kind
 	Options config.Options
 	Digest  string // equal digests: nothing of it changed
+
+	at *config.At
 }
 
 // ModuleConfig is one module.
@@ -111,7 +114,9 @@ type ForwarderConfig struct {
 	WhereText string
 	Start     string // oldest or end: where a forwarder begins that has no cursor yet
 	To        string // the destination, for people; no password and no query in it
-	Digest    string
+	Digest    string // also of authorities that it reads once
+
+	at *config.At
 }
 
 // allStreams stands for every stream in from and streams.

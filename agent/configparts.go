@@ -9,6 +9,7 @@ import (
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/expression"
+	"github.com/runnel-log/runnel/internal/tlsconf"
 )
 
 // common is what every input and forwarder has besides its kind's own keys.
@@ -59,7 +60,7 @@ func (l *loader) inputs(section *config.Node) {
 			text, _ := addresses.Text()
 			l.takeURL(addresses.At(&l.problems), text)
 		}
-		l.config.Inputs = append(l.config.Inputs, InputConfig{Name: name, Kind: kind, Options: options, Digest: n.Digest()})
+		l.config.Inputs = append(l.config.Inputs, InputConfig{Name: name, Kind: kind, Options: options, Digest: n.Digest(), at: n.At(&l.problems)})
 	})
 }
 
@@ -81,7 +82,7 @@ func (l *loader) forwarders(section *config.Node) {
 		}
 		s, options := forwarderSection{Start: "oldest"}, kind.Options()
 		config.DecodeParts(n, &l.problems, &s, options)
-		f := ForwarderConfig{Name: name, Kind: kind, Options: options, From: s.From, Start: s.Start, To: destination(n), Digest: n.Digest()}
+		f := ForwarderConfig{Name: name, Kind: kind, Options: options, From: s.From, Start: s.Start, To: destination(n), Digest: n.Digest() + tlsconf.ReadOnce(options), at: n.At(&l.problems)}
 		for i, from := range s.From {
 			l.knownStream(n.At(&l.problems).Key("from").Index(i), from)
 		}

@@ -100,6 +100,7 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 	if k, ok := d.forwarder.(forwarders.Keeper); ok {
 		defer d.keep(ctx, k)()
 	}
+	defer d.followEnds(ctx)()
 	for attempt := 0; ctx.Err() == nil; {
 		before := d.counts.delivered.Load()
 		err := d.session(ctx, hard)

@@ -150,7 +150,7 @@ func (o *outlook) fullSeconds(maxSize int64) float64 {
 // look takes a look at the backlog of every stream.
 func (d *delivery) look(now time.Time) {
 	for _, in := range d.store.Streams() {
-		if at, ok := d.position(in.Name); ok && d.covers(in.Name) {
+		if at, ok := d.needs(in.Name); ok && d.covers(in.Name) {
 			d.counts.of(in.Name).outlook.add(now, d.store.Backlog(in.Name, at))
 		}
 	}

@@ -80,6 +80,7 @@ func (r *reader) streams() []string {
 		if _, ok := r.at[s.Name]; ok {
 			continue
 		}
+		r.d.expectEnds(s.Name, s.First)
 		at, ok := r.d.position(s.Name)
 		if !ok {
 			at = s.First

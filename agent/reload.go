@@ -39,6 +39,7 @@ func (a *Agent) Reload(ctx context.Context) error {
 		return err
 	}
 	a.adopt(b)
+	a.lookAtDates(time.Now())
 	a.retryNow()
 	a.events.reloaded(len(config.Inputs), len(config.Pipelines), len(config.Forwarders))
 	return nil
@@ -240,11 +241,12 @@ func (a *Agent) forgetCursors(c *Config) {
 		ends[s.Name] = s.Next
 	}
 	for _, cursor := range a.store.Cursors() {
-		if known[cursor.Name] {
+		reader, ended := storage.ReaderOf(cursor.Name)
+		if known[reader] {
 			continue
 		}
 		a.store.DeleteCursor(cursor.Name, cursor.Stream)
-		if cursor.Stream != startMark {
+		if cursor.Stream != startMark && !ended {
 			a.events.cursorForgotten(cursor.Name, cursor.Stream, cursor.Next, ends[cursor.Stream]-min(ends[cursor.Stream], cursor.Next))
 		}
 	}

@@ -54,8 +54,15 @@ func (s stock) Streams() (covered []string) {
 	return covered
 }
 
+func (s stock) Covers(stream string) bool { return s.config.covers(stream) }
+
 func (s stock) Settled(stream string) uint64 {
 	at, _ := s.store.Cursor(s.config.Name, stream)
+	return at
+}
+
+func (s stock) Ended(stream string) uint64 {
+	at, _ := s.store.Cursor(storage.EndedName(s.config.Name), stream)
 	return at
 }
 
@@ -99,6 +106,6 @@ func (d *delivery) goBack(b *forwarders.Behind) bool {
 	if !ok || b.To >= at || d.setCursor(b.Stream, b.To) != nil {
 		return false
 	}
-	d.events.rewound(d.name, b.Stream, b.To, at)
+	d.events.rewound(d.name, b, at)
 	return true
 }

@@ -27,9 +27,14 @@ type Source interface {
 	Packed(stream string, epoch uint32, first uint64, dst []byte) (packed []byte, records, raw int, ok bool)
 	// Streams returns the streams that the forwarder takes from, whatever is in them.
 	Streams() []string
+	// Covers reports whether the forwarder takes from a stream, which may not be there yet.
+	Covers(stream string) bool
 	// Settled returns the offset of a stream before which nothing is to be delivered any more: the
 	// forwarder's cursor.
 	Settled(stream string) uint64
+	// Ended returns the offset of a stream before which all had come to its end when the agent last noted
+	// that (Ender).
+	Ended(stream string) uint64
 	// Marks calls f with what Marker has had stored for this forwarder. f may keep the
 	// value, and must not write to it.
 	Marks(f func(key string, value []byte))
@@ -74,16 +79,30 @@ type Doubter interface {
 }
 
 // Behind is an error of Deliver and Wait: the receiver does not have what it acknowledged
-// before, as it was put back to an earlier state, or has lost its disk. The agent moves
+// before, as it was put back to an earlier state, or has lost its disk, or it never had what is not to be left with another. The agent moves
 // the stream's cursor back, counts that as rewound, and offers from there on; the
 // connection may stay.
 type Behind struct {
 	Stream string
 	To     uint64 // the first offset that is to be offered again
+	Turned bool   // another receiver has acknowledged all of that, and it has not come to its end
 }
 
 func (e *Behind) Error() string {
+	if e.Turned {
+		return fmt.Sprintf("another receiver has records of stream %q, from offset %d on, that have not come to their end", e.Stream, e.To)
+	}
 	return fmt.Sprintf("receiver has lost what it had acknowledged of stream %q, from offset %d on", e.Stream, e.To)
+}
+
+// Ender is a Forwarder whose receivers pass on what they have, and say what of it has come to its end: is
+// on the disk of the last agent above, or was dropped on its way there on purpose, or lost and said to be.
+type Ender interface {
+	// Ended returns the offset of a stream before which all has ended. It never goes back, and is
+	// cheap and safe to ask for at any time.
+	Ended(stream string) uint64
+	// Holds reports whether the store is to keep records until they have ended.
+	Holds() bool
 }
 
 // Keeper is a Forwarder with a connection to keep up while there is nothing to deliver.

@@ -20,7 +20,7 @@ func (st *stream) onFull() OnFull { return OnFull(st.gate.onFull.Load()) }
 func (s *Store) delivered(stream string, last bool) uint64 {
 	low := uint64(math.MaxUint64)
 	for key, c := range s.cursors {
-		if key.stream != stream || c.gone {
+		if key.stream != stream || c.gone || s.unkept[key.name] {
 			continue
 		}
 		if low = min(low, c.next); !last {
@@ -71,7 +71,7 @@ func (s *Store) expire(st *stream) {
 		if key.stream != st.name || c.gone {
 			continue
 		}
-		if c.next < h.next() {
+		if _, ended := ReaderOf(key.name); c.next < h.next() && !ended {
 			worst = max(worst, h.next()-max(c.next, st.first)) // also what damage had taken in front of the block
 		}
 		if c.durable(s.committed).next < h.next() {

@@ -286,8 +286,8 @@ func (s *Store) adoptAll(contents []*segmentIndex) (lost bool) {
 		s.adopt(g, x, end)
 	}
 	for key, c := range s.cursors {
-		if key.stream == "" {
-			continue // it marks something, and is in no stream
+		if key.stream == "" || c.next <= 1 && s.streams[key.stream] == nil {
+			continue // it marks something, or waits for a stream that has had nothing yet
 		}
 		// A cursor beyond the end would wait for offsets that come a second time.
 		st := s.stream(key.stream)

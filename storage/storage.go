@@ -39,6 +39,7 @@ type Store struct {
 	mu           sync.RWMutex // guards all down to the blank line
 	streams      map[string]*stream
 	cursors      map[cursorKey]*cursor
+	unkept       map[string]bool   // names of cursors that keep nothing (KeepEnded)
 	accounts     map[string][]byte // committed; values are never written to
 	committed    uint64            // the number of the last group that was
 	segments     []*segment        // in order of base; the last is active

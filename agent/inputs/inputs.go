@@ -108,8 +108,12 @@ type Setup struct {
 	Emit    Emit
 	Relay   Relay
 	Tiers   *tiers.Tiers // the agents above and below this one
+	// Ended returns what is closed once all that is stored now has come to its end: is on the disk of the last agent
+	// above, if records are passed on, or was dropped on its way there on purpose, or lost and said to be.
+	Ended   func() <-chan struct{}
 	Memory  *Memory
 	Marks   func(f func(key string, value []byte)) // calls f with every mark that is there, in order of keys; value is borrowed
+	Trouble func() error                           // why the store takes nothing at the moment; nil: it does
 	Sockets *listen.Sockets                        // shared by all inputs; outlives a reload
 	Log     zerolog.Logger                         // carries part and kind
 	Metrics *metrics.Set                           // where the input registers its counters; labels input=Name

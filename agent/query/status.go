@@ -51,6 +51,15 @@ type Status struct {
 	Modules    []ModuleStatus    `json:"modules"`
 	Streams    []StreamStatus    `json:"streams"`
 	Forwarders []ForwarderStatus `json:"forwarders"`
+
+	Certificates []CertificateStatus `json:"certificates,omitempty"` // that are out of date
+}
+
+// CertificateStatus is a file of certificates out of date, in use all the same.
+type CertificateStatus struct {
+	Part  string `json:"part"` // api, or input or forwarder and its name
+	File  string `json:"file"`
+	Error string `json:"error"`
 }
 
 // AgentStatus is the process. The server fills Name, Version, Started and
@@ -96,6 +105,7 @@ type BelowStatus struct {
 	Between     int       `json:"between"`           // agents between it and this one
 	Connected   bool      `json:"connected"`         // directly, at the moment
 	Copies      int       `json:"copies"`            // 1, or how many agents go by its id: its data directory was copied
+	Before      bool      `json:"before,omitempty"`  // not heard of since this agent's start: all is as it was kept
 	Seen        time.Time `json:"seen"`
 	Reported    time.Time `json:"reported,omitzero"` // when what follows was so; never: nothing is known of it
 	LagRecords  uint64    `json:"lag_records"`       // that it has and no agent above it
@@ -187,6 +197,7 @@ type CursorStatus struct {
 	Dead       uint64      `json:"dead"`                // refused for good; in the stream's dead letters
 	Full       *FullStatus `json:"full,omitempty"`      // absent where nothing fills up, or that is not known yet
 	Measuring  bool        `json:"measuring,omitempty"` // it is behind, and how fast its backlog grows is not known yet
+	Unended    uint64      `json:"unended,omitempty"`   // delivered, and kept until they have come to their end (relay, trim_on: end)
 	Redrive    bool        `json:"redrive,omitempty"`   // its dead letters go again up to End, and Delivered have; filtered are those of others
 }
 

@@ -176,7 +176,7 @@ func belowState(b *query.BelowStatus, now time.Time) string {
 		return fmt.Sprintf("connected×%d", b.Copies)
 	case b.Connected:
 		return "connected"
-	case b.Between > 0 && now.Sub(b.Seen) < time.Minute:
+	case b.Between > 0 && !b.Before && now.Sub(b.Seen) < time.Minute:
 		return "reported"
 	}
 	return "gone"
@@ -188,7 +188,7 @@ func belowLag(b *query.BelowStatus, now time.Time) []string {
 		return []string{"?", "?", "?", "?", "?"}
 	}
 	cells := []string{zero(b.LagRecords), lagSize(int64(b.LagBytes)), span(b.LagSeconds), zero(b.Lost), ago(b.Reported, now)}
-	if (b.Connected || b.Between > 0) && now.Sub(b.Reported) < oldReport {
+	if (b.Connected || b.Between > 0 && !b.Before) && now.Sub(b.Reported) < oldReport {
 		return cells
 	}
 	for i, cell := range cells[:3] {
@@ -277,6 +277,9 @@ func destinations(f *query.ForwarderStatus) string {
 // troubleTable is the last error of everything that has one.
 func troubleTable(st query.Status, now time.Time) table {
 	t := table{title: "LAST ERRORS", head: []string{"PART", "AGO", "ERROR"}}
+	for _, c := range st.Certificates {
+		t.add(c.Part, "-", c.Error)
+	}
 	for _, in := range st.Inputs {
 		for _, l := range in.Listeners {
 			if l.LastError != "" {

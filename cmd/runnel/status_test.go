@@ -53,6 +53,7 @@ func TestStatusSaysHowOldAWordIs(t *testing.T) {
 		{Name: "twice", Version: "1", Connected: true, Copies: 2, Seen: at(4), Reported: at(4), Certificate: "db", Renamed: true},
 		{Name: "deep", Version: "1", Through: "fine", Between: 1, Copies: 1, Seen: at(12), Reported: at(12), Lost: 5},
 		{Name: "deep", Agent: "0011223344", Version: "1", Through: "fine", Between: 1, Copies: 1, Seen: at(120), Reported: at(120)},
+		{Name: "kept", Version: "1", Through: "fine", Between: 1, Copies: 1, Before: true, Seen: at(12), Reported: at(12), LagRecords: 3},
 	}}}}
 	var b strings.Builder
 	if err := printStatus(&b, st, now); err != nil {
@@ -72,6 +73,7 @@ func TestStatusSaysHowOldAWordIs(t *testing.T) {
 		"twice(db) 1 chain connected×2 4.0s - - - - 4.0s",
 		"deep() 1 chain fine reported 12s - - - 5 12s",
 		"deep(00112233) 1 chain fine gone 2m 0? 0? 0? - 2m",
+		"kept 1 chain fine gone 12s 3? 0? 0? - 12s",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)

@@ -23,6 +23,7 @@ type Source struct {
 	Texts func(offset uint64) string   // of the records (Batch); nil: they cannot be read
 	Kept  map[string][]byte            // marks
 	At    map[string]uint64            // cursors, by stream; those that are not there stand behind all
+	Over  map[string]uint64            // what has ended, by stream
 	Whole *record.Batch                // what the block that begins at every offset holds; nil: none does
 
 	mu     sync.Mutex // guards all of the above, and packed
@@ -127,6 +128,16 @@ func (s *Source) Streams() []string {
 	return slices.Sorted(maps.Keys(s.Of))
 }
 
+func (s *Source) Covers(stream string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.Of == nil {
+		return stream == "app" || stream == "errors"
+	}
+	_, ok := s.Of[stream]
+	return ok
+}
+
 func (s *Source) Marks(f func(key string, value []byte)) {
 	s.mu.Lock()
 	kept := maps.Clone(s.Kept)
@@ -143,6 +154,12 @@ func (s *Source) Settled(stream string) uint64 {
 		return at
 	}
 	return math.MaxUint64
+}
+
+func (s *Source) Ended(stream string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.Over[stream]
 }
 
 func (s *Source) Lag() (records, bytes uint64, oldest time.Duration, lost uint64) {

@@ -3,7 +3,6 @@ package relay
 import (
 	"errors"
 	"fmt"
-	"slices"
 
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/internal/relaywire"
@@ -52,7 +51,7 @@ var errHole = errors.New("records before this one were handed over, and the rece
 // before the cursor is settled: it arrived, also elsewhere, was filtered or skipped, or is gone. What lies between the cursor and b was
 // handed over before, and is to be again.
 func (f *Forwarder) holes(k *course, b *forwarders.Batch) error {
-	if b.From != "" || !f.covers(b.Stream) { // dead letters that are sent again have no cursor
+	if b.From != "" || !f.source.Covers(b.Stream) { // dead letters that are sent again have no cursor
 		return nil
 	}
 	if open := within(k.todo, relaywire.Range{From: f.source.Settled(b.Stream), To: b.First}); len(open) > 0 {
@@ -66,7 +65,7 @@ func (f *Forwarder) holes(k *course, b *forwarders.Batch) error {
 func (f *Forwarder) asked(c *conn, k *course, b *forwarders.Batch) bool {
 	for _, g := range b.Gone {
 		r := relaywire.Range{From: g.From, To: g.To}
-		if len(without(within(f.memory.parts(c.url, k.line, r), r), k.parts)) > 0 {
+		if len(without(within(f.parts(c, k.line, r), r), k.parts)) > 0 {
 			return false
 		}
 	}
@@ -77,12 +76,17 @@ func (f *Forwarder) asked(c *conn, k *course, b *forwarders.Batch) bool {
 func (f *Forwarder) askAll(c *conn) error {
 	var lines []line
 	var questions []*relaywire.Ask
-	covered := f.source.Streams()
-	for _, l := range f.memory.lines(c.url) {
-		if own, here := f.own(l); here && slices.Contains(covered, l.stream) {
-			if q := f.question(c, l, own.From, own.To); q != nil {
-				lines, questions = append(lines, l), append(questions, q)
-			}
+	c.held = make(map[string]map[uint32]holding)
+	defer func() { c.held = nil }()
+	for _, l := range f.asks(c.url) {
+		var q *relaywire.Ask
+		if own, here := f.own(c, l); !here {
+			q = f.lingering(c.url, l)
+		} else if f.source.Covers(l.stream) {
+			q = f.question(c, l, own.From, own.To)
+		}
+		if q != nil {
+			lines, questions = append(lines, l), append(questions, q)
 		}
 	}
 	tells, err := c.ask(questions...)
@@ -97,39 +101,55 @@ func (f *Forwarder) askAll(c *conn) error {
 	return nil
 }
 
-// covers reports whether the forwarder takes from a stream, or only sends its dead
-// letters again.
-func (f *Forwarder) covers(stream string) bool { return slices.Contains(f.source.Streams(), stream) }
-
 // question returns what is asked of a line, of which at least from to to is to be sent; nil if
 // there is nothing that can be answered for.
 func (f *Forwarder) question(c *conn, l line, from, to uint64) *relaywire.Ask {
 	whole := relaywire.Range{From: from, To: to}
-	if own, here := f.own(l); here {
+	if own, here := f.own(c, l); here {
 		whole = relaywire.Range{From: min(from, own.From), To: max(to, own.To)}
 	}
 	if l.epoch == c.writer.Epoch {
 		whole.To = endless
 	}
-	parts := without(f.memory.parts(c.url, l, whole), c.forgotten[l])
+	parts := without(f.parts(c, l, whole), c.forgotten[l])
 	if len(parts) == 0 {
 		return nil
 	}
 	return &relaywire.Ask{Stream: l.stream, Epoch: l.epoch, Parts: parts}
 }
 
-// own returns what of a line is or was in the store; false: there is nothing of it.
-func (f *Forwarder) own(l line) (own relaywire.Range, here bool) {
-	for _, p := range f.source.Parts(l.stream) {
-		if p.Epoch != l.epoch {
-			continue
-		}
-		if !here {
-			own = relaywire.Range{From: p.First, To: p.Next}
-		}
-		own.To, here = p.Next, true
+// holding is what of a line is or was in the store.
+type holding struct {
+	relaywire.Range
+	here bool // false: there is nothing of it
+}
+
+// own returns what of a line is or was in the store; false: there is nothing of it. While all lines are asked for, of which
+// there may be tens of thousands, it looks once for each stream; a line that is not written any more only loses.
+func (f *Forwarder) own(c *conn, l line) (own relaywire.Range, here bool) {
+	if c.held == nil || l.epoch == c.writer.Epoch {
+		h := holdings(f.source.Parts(l.stream))[l.epoch]
+		return h.Range, h.here
 	}
-	return own, here
+	if c.held[l.stream] == nil {
+		c.held[l.stream] = holdings(f.source.Parts(l.stream))
+	}
+	h := c.held[l.stream][l.epoch]
+	return h.Range, h.here
+}
+
+// holdings sorts the parts of a stream by their epochs.
+func holdings(parts []forwarders.Part) map[uint32]holding {
+	all := make(map[uint32]holding, len(parts))
+	for _, p := range parts {
+		h := all[p.Epoch]
+		if !h.here {
+			h.From = p.First
+		}
+		h.To, h.here = p.Next, true
+		all[p.Epoch] = h
+	}
+	return all
 }
 
 // answered makes of an answer what is to be sent of the line, and notes what the receiver
@@ -155,6 +175,7 @@ func (f *Forwarder) answered(c *conn, l line, q *relaywire.Ask, t *relaywire.Tel
 		for _, r := range o.Forgotten {
 			c.forgotten[l] = c.forgotten[l].Add(r)
 		}
+		f.memory.end(l, o.Forgotten) // nobody will say so
 		if len(o.Doubt) == 0 && len(o.Forgotten) == 0 {
 			return f.begin(c, l, q, &o)
 		}
@@ -173,8 +194,8 @@ func (f *Forwarder) answered(c *conn, l line, q *relaywire.Ask, t *relaywire.Tel
 
 // compare holds an answer against what is here.
 func (f *Forwarder) compare(c *conn, l line, q *relaywire.Ask, t *relaywire.Tell) (relaywire.Outcome, error) {
-	own := relaywire.Own{Acked: f.memory.ackedBy(c.url, l), Running: l.epoch == c.writer.Epoch}
-	here, _ := f.own(l) // after the answer: the receiver may have what was written meanwhile
+	own := relaywire.Own{Acked: f.claimed(c.url, l), Running: l.epoch == c.writer.Epoch}
+	here, _ := f.own(c, l) // after the answer: the receiver may have what was written meanwhile
 	own.From, own.To = q.Parts[0].From, here.To
 	own.To = max(own.To, own.Acked.End())
 	if end := q.Parts.End(); end != endless {
@@ -183,7 +204,7 @@ func (f *Forwarder) compare(c *conn, l line, q *relaywire.Ask, t *relaywire.Tell
 	if here.From > 0 {
 		own.From = min(own.From, here.From)
 	}
-	printed := f.covers(l.stream) // dead letters that are sent again are not sent as they are stored
+	printed := f.source.Covers(l.stream) // dead letters that are sent again are not sent as they are stored
 	sum := func(offset uint64) (sum uint64, ok bool) {
 		ok = printed && f.source.Record(l.stream, offset, func(v record.View) { sum = relaywire.Sum(offset, v) })
 		return sum, ok
@@ -192,6 +213,7 @@ func (f *Forwarder) compare(c *conn, l line, q *relaywire.Ask, t *relaywire.Tell
 	if err != nil {
 		return o, fmt.Errorf("%w: %w", errProtocol, err)
 	}
+	f.turned(c.url, l, &o)
 	return o, nil
 }
 
@@ -211,13 +233,18 @@ func (f *Forwarder) begin(c *conn, l line, q *relaywire.Ask, o *relaywire.Outcom
 	if len(o.Again) == 0 {
 		return nil
 	}
-	here, _ := f.own(l)
-	if again := within(o.Again, here); len(again) > 0 && f.covers(l.stream) {
+	here, is := f.own(c, l)
+	if again := within(o.Again, here); len(again) > 0 && f.source.Covers(l.stream) {
+		c.lostOwn[l.stream] = c.lostOwn[l.stream] || meet(again, f.memory.ackedBy(c.url, l))
 		if at, ok := c.behind[l.stream]; !ok || again[0].From < at {
 			c.behind[l.stream] = again[0].From
 		}
 	}
-	for _, r := range within(k.todo, relaywire.Range{From: 0, To: min(here.From, o.Again.End())}) {
+	gone := o.Again.End()
+	if is {
+		gone = min(gone, here.From)
+	}
+	for _, r := range within(k.todo, relaywire.Range{From: 0, To: gone}) {
 		d := &relaywire.Data{Part: relaywire.Part{Line: relaywire.Line{Writer: relaywire.Writer{Agent: c.writer.Agent, Epoch: l.epoch}, Stream: l.stream}, Range: r},
 			Gone: []relaywire.Gone{{Range: r, Reason: relaywire.Retention}}}
 		if err := c.send(d); err != nil {
@@ -235,14 +262,14 @@ func (c *conn) lost(b *forwarders.Batch) error {
 	if to, ok := c.behind[b.Stream]; ok {
 		if b.First > to {
 			c.reported[b.Stream] = true
-			return &forwarders.Behind{Stream: b.Stream, To: to}
+			return c.back(b.Stream, to)
 		}
 		delete(c.behind, b.Stream)
 	}
 	for stream, to := range c.behind {
 		if !c.reported[stream] {
 			c.reported[stream] = true
-			return &forwarders.Behind{Stream: stream, To: to}
+			return c.back(stream, to)
 		}
 	}
 	return nil

@@ -44,17 +44,20 @@ type conn struct {
 	writer   relaywire.Writer // in whose name it is
 	name     string           // of that agent
 	welcome  *relaywire.Welcome
-	way      time.Duration         // there and back, as the hello and the welcome took
-	told     func([]relaywire.Hop) // of a new path
-	running  sync.WaitGroup        // its goroutines
-	ended    chan struct{}         // closed by fail
-	courses  map[line]*course      // Deliver's own
-	behind   map[string]uint64     // by stream, where what the receiver has lost begins: Deliver's own
-	reported map[string]bool       // streams of behind that the agent knows of: likewise
+	way      time.Duration                 // there and back, as the hello and the welcome took
+	told     func([]relaywire.Hop)         // of a new path
+	ending   func(line, relaywire.Ranges)  // of what has come to its end
+	running  sync.WaitGroup                // its goroutines
+	ended    chan struct{}                 // closed by fail
+	courses  map[line]*course              // Deliver's own
+	held     map[string]map[uint32]holding // by stream and epoch, while all lines are asked for: likewise
+	behind   map[string]uint64             // by stream, where what the receiver has lost begins: Deliver's own
+	reported map[string]bool               // streams of behind that the agent knows of: likewise
+	lostOwn  map[string]bool               // streams of behind of which the receiver itself had something: likewise
 
 	forgotten map[line]relaywire.Ranges // acknowledged, and too long ago for the receiver to know of: likewise
 
-	behindFirst map[string]uint64 // behind at the beginning; not changed any more
+	behindFirst []*forwarders.Behind // behind at the beginning; not changed any more
 
 	writing sync.Mutex // one message at a time; taken before mu
 	frames  []byte     // room for one; guarded by writing
@@ -62,16 +65,17 @@ type conn struct {
 	mu      sync.Mutex
 	changed *sync.Cond // on mu: anything below did
 	// guarded by mu:
-	sent     uint64            // number of the last frame
-	acked    uint64            // all up to it are on disk
-	open     []int             // payload bytes of those in between
-	inFlight int               // their sum
-	heard    time.Time         // when the receiver last said something
-	moved    time.Time         // when bytes last left, or an ack came
-	asked    []*relaywire.Ask  // open questions
-	tells    []*relaywire.Tell // answers nobody has taken
-	err      error             // why the session is over
-	ours     bool              // that was our own wish, and no fault of the receiver's
+	sent     uint64                    // number of the last frame
+	acked    uint64                    // all up to it are on disk
+	open     []inFlight                // those in between
+	inFlight int                       // what they cost together
+	has      map[line]relaywire.Ranges // what the receiver has said is there, and has acknowledged
+	heard    time.Time                 // when the receiver last said something
+	moved    time.Time                 // when bytes last left, or an ack came
+	asked    []*relaywire.Ask          // open questions
+	tells    []*relaywire.Tell         // answers nobody has taken
+	err      error                     // why the session is over
+	ours     bool                      // that was our own wish, and no fault of the receiver's
 }
 
 // dialing is what a session is made with.
@@ -83,6 +87,7 @@ type dialing struct {
 	timeout               time.Duration
 	cert                  string // the file of our certificate
 	told                  func([]relaywire.Hop)
+	ending                func(line, relaywire.Ranges)
 }
 
 // dial connects, shakes hands, says hello and takes the welcome.
@@ -95,8 +100,8 @@ func dial(ctx context.Context, d *dialing) (*conn, error) {
 	}
 	keepShort(raw)
 	now := time.Now()
-	c := &conn{url: d.url, raw: raw, out: raw, timeout: d.timeout, writer: d.hello.Writer, name: d.hello.Name, told: d.told, ended: make(chan struct{}), heard: now, moved: now,
-		courses: make(map[line]*course), behind: make(map[string]uint64), reported: make(map[string]bool), forgotten: make(map[line]relaywire.Ranges)}
+	c := &conn{url: d.url, raw: raw, out: raw, timeout: d.timeout, writer: d.hello.Writer, name: d.hello.Name, told: d.told, ending: d.ending, has: make(map[line]relaywire.Ranges), ended: make(chan struct{}), heard: now, moved: now,
+		courses: make(map[line]*course), behind: make(map[string]uint64), reported: make(map[string]bool), lostOwn: make(map[string]bool), forgotten: make(map[line]relaywire.Ranges)}
 	c.changed = sync.NewCond(&c.mu)
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	if d.tls != nil {
@@ -229,7 +234,10 @@ func (c *conn) take(m relaywire.Message) error {
 		if len(c.tells) >= len(c.asked) {
 			return fmt.Errorf("%w: an answer to no question", errProtocol)
 		}
+		c.there(c.asked[len(c.tells)], m)
 		c.tells, c.moved = append(c.tells, m), c.heard
+	case *relaywire.Ended:
+		return c.over(m)
 	case *relaywire.Path:
 	case *relaywire.Nack:
 		return refusal(m)
@@ -247,7 +255,9 @@ func (c *conn) acknowledge(number uint64) error {
 		return fmt.Errorf("%w: frame %d is acknowledged, and %d was the last", errProtocol, number, c.sent)
 	}
 	for ; c.acked < number; c.acked++ {
-		c.inFlight -= c.open[0]
+		f := &c.open[0]
+		c.inFlight -= f.cost
+		c.has[f.line] = c.has[f.line].Add(f.Range)
 		c.open = c.open[1:]
 		c.moved = c.heard
 	}
@@ -347,7 +357,7 @@ func (c *conn) send(d *relaywire.Data) error {
 	}
 	c.sent++
 	d.Number = c.sent
-	c.open = append(c.open, d.Cost())
+	c.open = append(c.open, inFlight{d.Cost(), line{d.Stream, d.Epoch}, d.Range})
 	c.inFlight += d.Cost()
 	c.mu.Unlock()
 	return c.write(d)

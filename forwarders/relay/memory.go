@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"math"
+	"slices"
 	"strings"
 	"sync"
 
@@ -32,11 +33,14 @@ type memory struct {
 	acked map[string]map[line]relaywire.Ranges // by URL
 	moved map[string]map[line]bool             // and not handed out as a mark yet
 	stale []forwarders.Mark                    // removals to be handed out
+	ends  ends                                 // of what anybody has acknowledged
+	hold  bool                                 // what has not ended is offered to everybody
 }
 
-// newMemory reads what was remembered. Of lines that the store has no more nothing is.
-func newMemory(s forwarders.Source) *memory {
-	m := &memory{acked: make(map[string]map[line]relaywire.Ranges), moved: make(map[string]map[line]bool)}
+// newMemory reads what was remembered. Of lines that the store has no more nothing is, once they have
+// come to their end. What only a receiver has that is not in use any more is not waited for.
+func newMemory(s forwarders.Source, o *Options) *memory {
+	m := &memory{ends: ends{before: s.Ended}, hold: o.TrimOn == trimOnEnd, acked: make(map[string]map[line]relaywire.Ranges), moved: make(map[string]map[line]bool)}
 	_, now := s.Identity()
 	kept := make(map[line]bool)
 	looked := make(map[string]bool)
@@ -53,7 +57,10 @@ func newMemory(s forwarders.Source) *memory {
 				kept[line{l.stream, p.Epoch}] = true
 			}
 		}
-		if !kept[l] && l.epoch != now {
+		if url != inDoubt && (m.hold || slices.Contains(o.To, url)) {
+			m.ends.acked(l, ranges...)
+		}
+		if !kept[l] && l.epoch != now && (url == inDoubt || len(m.ends.openOf(l)) == 0) {
 			m.stale = append(m.stale, forwarders.Mark{Key: key})
 			return
 		}
@@ -104,6 +111,9 @@ func (m *memory) add(url string, l line, parts ...relaywire.Range) {
 	}
 	m.acked[url][l] = have
 	m.moved[url][l] = true
+	if url != inDoubt {
+		m.ends.acked(l, parts...)
+	}
 }
 
 // lines returns those of which a receiver has acknowledged something.
@@ -124,13 +134,18 @@ func (m *memory) ackedBy(url string, l line) relaywire.Ranges {
 }
 
 // parts returns what of a line can be answered for to a receiver: what it has
-// acknowledged, and of whole what nobody else has and is not in doubt; it fits in an Ask.
+// acknowledged, and of whole what nobody else has, or has not come to its end though they do, and is not in doubt; it fits
+// in an Ask.
 func (m *memory) parts(url string, l line, whole relaywire.Range) relaywire.Ranges {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	parts := relaywire.Ranges{whole}
 	for other, lines := range m.acked {
-		if other != url {
+		switch {
+		case other == url:
+		case m.hold && other != inDoubt:
+			parts = without(parts, without(lines[l], m.ends.openOf(l)))
+		default:
 			parts = without(parts, lines[l])
 		}
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/pki"
 	"github.com/runnel-log/runnel/internal/tlsconf"
 )
 
@@ -21,13 +22,14 @@ const (
 type Options struct {
 	To             []string        `yaml:"to" required:"true"`
 	Compress       string          `yaml:"compress" oneof:"fast better none"`
+	TrimOn         string          `yaml:"trim_on" oneof:"hop end"`
 	ConnectTimeout config.Duration `yaml:"connect_timeout"`
 	Timeout        config.Duration `yaml:"timeout"`
 	TLS            tlsconf.Client  `yaml:"tls"`
 }
 
 func defaults() *Options {
-	return &Options{Compress: compressFast, ConnectTimeout: 10 * time.Second, Timeout: 30 * time.Second}
+	return &Options{Compress: compressFast, TrimOn: trimOnHop, ConnectTimeout: 10 * time.Second, Timeout: 30 * time.Second}
 }
 
 // Remembering returns the receivers, each of which keeps what it has.
@@ -105,6 +107,11 @@ func (o *Options) checkTLS(at *config.At, secure bool) {
 		at.Key("min_version").Problemf("relays speak TLS 1.3 and nothing below; leave it out")
 	}
 	o.TLS.Check(at)
+}
+
+// Warn reports a certificate that does not go with this agent.
+func (o *Options) Warn(at *config.At, agent string) {
+	pki.WarnOwn(at.Key("tls"), agent, o.TLS.Cert, "ca", o.TLS.CA)
 }
 
 // dialAddress returns what net.Dial wants.

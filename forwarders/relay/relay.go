@@ -12,10 +12,10 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/runnel-log/runnel/forwarders"
@@ -64,8 +64,9 @@ type Forwarder struct {
 	closing context.Context // ends with Close, to cut a dial short
 	cancel  context.CancelFunc
 
-	connecting sync.Mutex // one dial at a time; taken before mu
-	memory     *memory    // what receivers have; nil until the first dial
+	connecting sync.Mutex             // one dial at a time; taken before mu
+	memory     *memory                // what receivers have; nil until the first dial
+	remembered atomic.Pointer[memory] // memory
 
 	mu sync.Mutex // taken before a conn's
 	// guarded by mu:
@@ -291,7 +292,8 @@ func (f *Forwarder) connect(ctx context.Context) (*conn, error) {
 		return c, nil
 	}
 	if f.memory == nil {
-		f.memory = newMemory(f.source)
+		f.memory = newMemory(f.source, f.options)
+		f.remembered.Store(f.memory)
 	}
 	c, err := f.dial(ctx, u)
 	if err == nil {
@@ -319,7 +321,7 @@ func (f *Forwarder) dial(ctx context.Context, u upstream) (*conn, error) {
 	hello := f.hello
 	hello.Agent, hello.Epoch = f.source.Identity()
 	return dial(ctx, &dialing{url: u.url, network: u.network, address: u.address, resolver: f.resolver, tls: u.tls, cert: f.options.TLS.Cert, hello: hello,
-		timeout: f.options.Timeout, told: func(above []relaywire.Hop) { f.tiers.Told(f.name, above) }})
+		timeout: f.options.Timeout, told: func(above []relaywire.Hop) { f.tiers.Told(f.name, above) }, ending: f.memory.end})
 }
 
 // take makes a new session the one under way, once the receiver has said what it has
@@ -343,7 +345,9 @@ func (f *Forwarder) take(ctx context.Context, c *conn) error {
 		c.running.Wait()
 		return err
 	}
-	c.behindFirst = maps.Clone(c.behind)
+	for stream, to := range c.behind {
+		c.behindFirst = append(c.behindFirst, c.back(stream, to))
+	}
 	f.counters.connects.Inc()
 	f.conn = c
 	return nil
@@ -375,8 +379,8 @@ func (f *Forwarder) Keep(ctx context.Context, goBack func(*forwarders.Behind)) {
 			continue
 		}
 		failed, said = 0, false
-		for stream, to := range c.behindFirst {
-			goBack(&forwarders.Behind{Stream: stream, To: to})
+		for _, behind := range c.behindFirst {
+			goBack(behind)
 		}
 		select {
 		case <-ctx.Done():

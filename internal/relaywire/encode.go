@@ -28,6 +28,7 @@ const (
 	kindReport
 	kindPath
 	kindBye
+	kindEnded
 )
 
 func (*Hello) kind() byte   { return kindHello }
@@ -40,6 +41,7 @@ func (*Nack) kind() byte    { return kindNack }
 func (*Report) kind() byte  { return kindReport }
 func (*Path) kind() byte    { return kindPath }
 func (*Bye) kind() byte     { return kindBye }
+func (*Ended) kind() byte   { return kindEnded }
 
 // frameHeader is the length and the checksum.
 const frameHeader = 8

@@ -28,7 +28,7 @@ const (
 )
 
 // Message is what a frame says: *Hello, *Welcome, *Ask, *Tell, *Data, *Ack, *Nack,
-// *Report, *Path or *Bye.
+// *Report, *Path, *Bye or *Ended.
 type Message interface {
 	kind() byte
 	append(dst []byte) []byte

@@ -211,6 +211,8 @@ func messageOf(kind byte) Message {
 		return new(Path)
 	case kindBye:
 		return new(Bye)
+	case kindEnded:
+		return new(Ended)
 	}
 	return nil
 }

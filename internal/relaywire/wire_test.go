@@ -43,6 +43,8 @@ func samples() []Message {
 		&Report{Lag: lag, Below: []Below{{Hop: Hop{host, "edge"}, Build: "v1", Via: 1, Seen: time.Unix(1e9, 5).UTC(), Lag: lag}, {}}},
 		&Path{}, &Path{Above: []Hop{{relay, "central"}}},
 		&Bye{},
+		&Ended{Stream: "app", Epoch: 9, Parts: Ranges{{0, 1}}},
+		&Ended{Epoch: math.MaxUint32, Parts: Ranges{{1, 4}, {5, 6}, {1 << 60, never}}},
 	}
 }
 
@@ -162,7 +164,8 @@ func TestWhatNobodyWouldSayIsMalformed(t *testing.T) {
 	f("too long", []byte{1, 0, 0x40, 0, 0, 0, 0, 0, 0})
 	f("a stranger", []byte("GET / HTTP/1.1\r\n\r\n"))
 	f("kind 0", frame(0))
-	f("a kind to come", frame(kindBye+1))
+	f("a kind to come", frame(kindEnded+1))
+	f("an end of nothing", frame(kindEnded, 0, 0, 0, 0, 0, 0))
 	f("a Bye that goes on", frame(kindBye, 0))
 	f("an Ack of two numbers", frame(kindAck, 1, 1))
 	f("a number in two bytes that fits in one", frame(kindAck, 0x81, 0))

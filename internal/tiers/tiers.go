@@ -1,7 +1,8 @@
 // Package tiers holds what an agent has been told of the agents above and below it in
 // a chain of relays: the input `relay` says who is below, the forwarder `relay` who is
-// above, and each hands on what the other has heard. It is all in memory and for
-// people and for finding loops; nothing of it may decide what becomes of a record.
+// above, and each hands on what the other has heard. It is for people and for finding
+// loops; nothing of it may decide what becomes of a record. Who is below is kept over a restart
+// by the agent, which asks for what is to be kept.
 package tiers
 
 import (
@@ -17,19 +18,11 @@ import (
 )
 
 const (
-	// mostBelow bounds how many agents below are remembered. Who is connected is always
-	// listed, in the place of who has not been seen for longest; of whom others report
-	// those who come after are served, and not listed.
-	mostBelow = 20_000
-	// forgetAfter is when an agent that is heard of no more is forgotten.
-	forgetAfter = 7 * 24 * time.Hour
-	// forgetEvery is how often reports have all looked through for those.
-	forgetEvery = time.Minute
 	// longestName bounds in bytes what is kept of a name or a version, which a peer may
 	// have made up.
 	longestName = 255
-	// longestNameUp and longestBuildUp bound what is told of them upwards, so that a report of
-	// relaywire.MaxBelow agents is less than 256 KiB.
+	// longestNameUp and longestBuildUp bound what is told of them upwards, and what is taken from
+	// below, so that a report of relaywire.MaxBelow agents is less than 256 KiB.
 	longestNameUp, longestBuildUp = 64, 32
 )
 
@@ -39,10 +32,14 @@ type Tiers struct {
 
 	mu sync.Mutex
 	// guarded by mu:
-	above map[string][]relaywire.Hop // by forwarder
-	below map[relaywire.Agent]*Below
-	named map[string]relaywire.Agent // of names, who was the first to have it
-	swept time.Time                  // when forget has last looked
+	above   map[string][]relaywire.Hop // by forwarder
+	below   map[relaywire.Agent]*Below
+	named   map[string]relaywire.Agent   // of names, who was the first to have it
+	swept   time.Time                    // when forget has last looked
+	of      map[source]int               // agents below, by who says that they are
+	crowded time.Time                    // when nobody could make room
+	full    uint64                       // agents for whom there was no room, ever
+	gone    map[relaywire.Agent]struct{} // forgotten, and kept still
 }
 
 // Below is an agent below this one.
@@ -53,8 +50,11 @@ type Below struct {
 	Connections     int           // of an agent directly below: open now
 	Identity        string        // that its certificate gives it; empty: it shows none, or is not directly below
 	Reported        time.Time     // when its lag was so; zero: it has not said yet
+	Before          bool          // it was heard of before this agent's start, and not since
 
 	copied time.Time // when two runs of it have last spoken at once
+	source source
+	kept   kept
 }
 
 // copiedFor is how long two runs of an agent count as two once both have spoken.
@@ -71,7 +71,8 @@ func (b *Below) Copies() int {
 
 // New returns what the agent own knows at its start.
 func New(own relaywire.Hop) *Tiers {
-	return &Tiers{own: own, above: make(map[string][]relaywire.Hop), below: make(map[relaywire.Agent]*Below), named: make(map[string]relaywire.Agent)}
+	return &Tiers{own: own, above: make(map[string][]relaywire.Hop), below: make(map[relaywire.Agent]*Below), named: make(map[string]relaywire.Agent),
+		of: make(map[source]int), gone: make(map[relaywire.Agent]struct{})}
 }
 
 // Above returns this agent itself, and then all above it that its forwarders have
@@ -118,11 +119,15 @@ func (t *Tiers) Connected(input string, hop relaywire.Hop, build string) (gone f
 	hop.Name, build = Short(hop.Name), Short(build)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.below[hop.Agent] == nil && len(t.below) >= mostBelow {
-		t.evict()
+	b := t.below[hop.Agent]
+	if b == nil {
+		t.room(source{})
+		b = t.add(hop.Agent, source{})
+	} else if b.Via > 1 {
+		t.move(b, source{})
 	}
-	b := t.add(hop.Agent)
 	b.see(time.Now())
+	b.Before = false
 	b.Hop, b.Build, b.Via, b.Through, b.Input = hop, build, 1, relaywire.Hop{}, input
 	b.Connections++
 	return func() {
@@ -151,6 +156,10 @@ func (t *Tiers) Identified(hop relaywire.Hop, identity string) (differs, shared 
 	}
 	differs = b.Identity != identity && Differ(hop.Name, identity)
 	b.Identity = identity
+	if from := (source{identity: identity}); b.source != from {
+		t.share(from)
+		t.move(b, from)
+	}
 	if other := t.below[t.named[hop.Name]]; other != nil && other.Agent != hop.Agent && other.Name == hop.Name && other.Connections > 0 {
 		return differs, true
 	}
@@ -197,41 +206,45 @@ func (t *Tiers) Reported(input string, from relaywire.Hop, r *relaywire.Report) 
 	if len(t.below)+len(r.Below) > mostBelow && now.Sub(t.swept) > forgetEvery {
 		t.forget(now)
 	}
+	by := source{agent: from.Agent}
 	if b := t.below[from.Agent]; b != nil {
 		b.see(now)
-		b.Lag, b.Reported = r.Lag, now
+		b.Lag, b.Reported, b.Before = r.Lag, now, false
+		if b.Identity != "" {
+			by = source{identity: b.Identity}
+		}
 	}
-	for _, other := range r.Below {
-		if other.Agent == from.Agent || other.Agent == t.own.Agent {
-			continue
-		}
-		b := t.below[other.Agent]
-		if b == nil && len(t.below) < mostBelow {
-			b = t.add(other.Agent)
-		}
-		if b == nil { // there is no room
-			continue
-		}
-		b.see(other.Seen)
-		if b.Connections > 0 || b.Seen.After(other.Seen) { // it says so itself, or somebody knows better
-			continue
-		}
-		other.Name, other.Build, other.Seen = Short(other.Name), Short(other.Build), b.Seen
-		b.Below, b.Input, b.Through, b.Identity, b.Reported = other, input, from, "", b.Seen
-		if b.Via < 255 {
-			b.Via++
+	for i := range r.Below {
+		if other := &r.Below[i]; other.Agent != from.Agent && other.Agent != t.own.Agent {
+			t.told(input, from, by, other)
 		}
 	}
 }
 
-// add returns what is known of an agent, nothing at first; t.mu is held.
-func (t *Tiers) add(agent relaywire.Agent) *Below {
-	b := t.below[agent]
-	if b == nil {
-		b = &Below{Below: relaywire.Below{Hop: relaywire.Hop{Agent: agent}}}
-		t.below[agent] = b
+// told notes what an agent directly below says of one below it; t.mu is held.
+func (t *Tiers) told(input string, from relaywire.Hop, by source, other *relaywire.Below) {
+	b := t.below[other.Agent]
+	switch {
+	case b != nil:
+	case t.room(by):
+		b = t.add(other.Agent, by)
+	default:
+		t.full++
+		return
 	}
-	return b
+	b.see(other.Seen)
+	if b.Connections > 0 || b.Seen.After(other.Seen) { // it says so itself, or somebody knows better
+		return
+	}
+	seen := b.Seen
+	if b.source != by && t.share(by) {
+		t.move(b, by)
+	}
+	b.Below, b.Input, b.Through, b.Identity, b.Reported, b.Before = *other, input, from, "", seen, false
+	b.Name, b.Build, b.Seen = short(other.Name, longestNameUp), short(other.Build, longestBuildUp), seen
+	if b.Via < 255 {
+		b.Via++
+	}
 }
 
 // see notes that an agent was there at some moment.
@@ -241,29 +254,6 @@ func (b *Below) see(at time.Time) {
 			at = now
 		}
 		b.Seen = at
-	}
-}
-
-// forget drops who is not heard of any more; t.mu is held.
-func (t *Tiers) forget(now time.Time) {
-	t.swept = now
-	maps.DeleteFunc(t.below, func(_ relaywire.Agent, b *Below) bool {
-		return b.Connections == 0 && now.Sub(b.Seen) > forgetAfter
-	})
-}
-
-// evict makes room for some who connect: it drops who is not connected and was not seen
-// for longest. t.mu is held.
-func (t *Tiers) evict() {
-	var away []*Below
-	for _, b := range t.below {
-		if b.Connections == 0 {
-			away = append(away, b)
-		}
-	}
-	slices.SortFunc(away, func(a, b *Below) int { return a.Seen.Compare(b.Seen) })
-	for _, b := range away[:min(len(away), mostBelow/16)] { // so that it is not done for each
-		delete(t.below, b.Agent)
 	}
 }
 

@@ -120,10 +120,10 @@ func TestWhoIsConnectedIsAlwaysListed(t *testing.T) {
 	x, now := New(hop(0)), time.Now()
 	x.Connected("in", hop(1), "v")
 	x.Connected("in", hop(2), "v")()
-	for i := uint32(0); i < mostBelow+2000; i += 1000 {
-		x.Reported("in", hop(1), agents(i, i+1000, now.Add(time.Hour), ""))
+	for i := uint32(0); i < 2*mostBelow; i += 1000 {
+		x.Reported("in", hop(byte(10+i/2000)), agents(i, i+1000, now.Add(time.Hour), ""))
 	}
-	if n := len(x.below); n != mostBelow {
+	if n := len(x.below); n > mostBelow || n < mostBelow/16*15 {
 		t.Errorf("%d agents are remembered, want %d", n, mostBelow)
 	}
 	swept := x.swept
@@ -142,8 +142,58 @@ func TestWhoIsConnectedIsAlwaysListed(t *testing.T) {
 			t.Errorf("agent %d is connected, and known as %+v", n, b)
 		}
 	}
-	if b := x.below[hop(2).Agent]; b != nil {
-		t.Errorf("%+v made no room", b)
+	most := 0
+	for _, n := range x.of {
+		most = max(most, n)
+	}
+	if fair := mostBelow / 22; most > 2*fair {
+		t.Errorf("one of 22 who report has %d of %d agents", most, len(x.below))
+	}
+	if want := uint64(2*mostBelow + 1000 + 102 - len(x.below)); x.Full() != want {
+		t.Errorf("for %d agents there was no room, want %d", x.Full(), want)
+	}
+}
+
+// What one certificate says of others fills its own share, and nobody else's: its oldest go.
+func TestOneCertificateCannotFillTheTable(t *testing.T) {
+	x, now := New(hop(0)), time.Now()
+	x.Connected("in", hop(1), "v")
+	x.Identified(hop(1), "honest")
+	x.Reported("in", hop(1), agents(1_000_000, 1_000_500, now.Add(-time.Hour), "theirs"))
+	for i := range byte(30) { // one certificate, under many ids
+		liar := relaywire.Hop{Agent: relaywire.Agent{77, i}, Name: "liar"}
+		gone := x.Connected("in", liar, "v")
+		x.Identified(liar, "liar")
+		x.Reported("in", liar, agents(uint32(i)*1000, uint32(i+1)*1000, now, "made up"))
+		gone()
+	}
+	named := map[string]int{}
+	for _, b := range x.Below() {
+		named[b.Name]++
+	}
+	if named["theirs"] != 500 || named["b"] != 1 {
+		t.Errorf("listed are %v, and the others are not", named)
+	}
+	if lies := named["made up"] + named["liar"]; lies > mostOf || lies < mostOf/16*14 || x.Full() != uint64(30*1001-lies) {
+		t.Errorf("listed are %v, %d were not, want %d lies", named, x.Full(), mostOf)
+	}
+	if b := x.below[relaywire.Agent{77, 29}]; b == nil || b.Identity != "liar" {
+		t.Error("the newest is not listed")
+	}
+}
+
+// Who connects counts for itself, whoever reported it before.
+func TestWhoConnectsIsNobodysShare(t *testing.T) {
+	x := New(hop(0))
+	x.Connected("in", hop(1), "v")
+	x.Reported("in", hop(1), agents(0, 1000, time.Now(), ""))
+	for _, b := range x.Below()[:500] {
+		if b.Via == 2 {
+			x.Connected("in", b.Hop, "v")
+		}
+	}
+	if n := x.of[source{agent: hop(1).Agent}]; n != 501 || x.of[source{}] != 500 {
+		t.Errorf("%d are reported by one, and %v by all", n, x.of)
 	}
 }
 

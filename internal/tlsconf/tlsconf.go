@@ -39,9 +39,9 @@ type Client struct {
 	MinVersion string `yaml:"min_version" oneof:"1.2 1.3"` // empty: 1.2
 }
 
-// Check reports files that do not exist, do not parse, do not belong together
-// or have expired, and settings that contradict each other. It makes the paths
-// relative to the config file's folder absolute.
+// Check reports files that do not exist, do not parse or do not belong together,
+// and settings that contradict each other. What is out of date is not among that: DatesOf
+// has it. It makes the paths relative to the config file's folder absolute.
 func (s *Server) Check(at *config.At) {
 	if s.Cert != "" && s.Key != "" {
 		s.Cert, s.Key = at.File(s.Cert), at.File(s.Key)
@@ -80,17 +80,13 @@ func (c *Client) Check(at *config.At) {
 }
 
 func checkPair(at *config.At, cert, key string) {
-	pair, err := loadPair(cert, key)
+	_, err := loadPair(cert, key)
 	var bad *keyError
 	switch {
 	case errors.As(err, &bad):
 		unusable(at.Key("key"), err)
 	case err != nil:
 		unusable(at.Key("cert"), err)
-	default:
-		if err := inDate(cert, pair.Leaf, time.Now()); err != nil {
-			at.Key("cert").Problemf("%v", err)
-		}
 	}
 }
 
@@ -104,17 +100,9 @@ func unusable(at *config.At, err error) {
 }
 
 func checkPool(at *config.At, file string) {
-	_, authorities, err := loadPool(file)
-	if err != nil {
+	if _, _, err := loadPool(file); err != nil {
 		unusable(at, err)
-		return
 	}
-	for _, a := range authorities {
-		if inDate(file, a, time.Now()) == nil {
-			return // one good authority is enough: old ones stay beside their successors
-		}
-	}
-	at.Problemf("%v", inDate(file, authorities[0], time.Now()))
 }
 
 // keyError is an error of the key's file rather than the certificate's.

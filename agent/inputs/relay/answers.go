@@ -18,6 +18,7 @@ type pending struct {
 	number  uint64         // of a frame to acknowledge; 0: raw
 	size    int64          // of its payload
 	raw     []byte         // frames to write as they are
+	said    *said          // what the sender hears with that; nil: nothing
 }
 
 // over is a context that has ended: to ask a receipt without waiting.
@@ -35,20 +36,32 @@ type answers struct {
 	number uint64 // of the frame to acknowledge; 0: none
 	size   int64  // of all the payloads that this acknowledges
 	failed bool   // nothing can be answered any more
+	ends   ends   // of what was answered
 }
 
 // runAnswers answers in order, until the reader has closed pending: each frame once its
 // receipt says that it is on disk, and all frames of one commit with one ack. After the
 // first that cannot be answered none is.
 func (x *session) runAnswers() {
-	a := answers{x: x, ask: over()}
-	for p := range x.pending {
-		a.settle(p)
+	a := answers{x: x, ask: over(), ends: ends{after: x.in.after}}
+	for {
+		select {
+		case p, more := <-x.pending:
+			if !more {
+				a.write()
+				return
+			}
+			a.settle(p)
+		case <-a.ends.due:
+			a.ends.begin()
+		case <-a.ends.passed:
+			a.acknowledge() // before: of what is not acknowledged nothing can have ended
+			a.buf = a.ends.over(a.buf)
+		}
 		if len(x.pending) == 0 || len(a.buf) > maxAnswers {
 			a.write()
 		}
 	}
-	a.write()
 }
 
 // settle waits until p may be answered.
@@ -57,7 +70,11 @@ func (a *answers) settle(p pending) {
 		return
 	}
 	if p.receipt != nil {
-		if err := a.wait(p.receipt); err != nil {
+		if err := a.wait(p.receipt); errors.Is(err, errRefused) {
+			a.failed = true
+			a.x.refuse(err)
+			return
+		} else if err != nil {
 			a.x.in.counters.errors("outcome_unknown").Inc()
 			if a.failed = true; a.x.ctx.Err() == nil { // or else the session has ended, and the disk is slow
 				a.x.in.events.notStored(a.x.conn.URL, err)
@@ -66,6 +83,7 @@ func (a *answers) settle(p pending) {
 			return
 		}
 	}
+	a.ends.add(p.said)
 	if p.number > 0 {
 		a.number, a.size = p.number, a.size+p.size
 		return
@@ -82,15 +100,28 @@ func (a *answers) acknowledge() {
 	}
 }
 
+// lookAgain is how often it is looked whether the store is in trouble while a receipt is due.
+const lookAgain = 500 * time.Millisecond
+
 // wait waits for a receipt. What is due before goes out first, unless the
-// receipt is there already.
+// receipt is there already. While the store takes nothing the sender is not kept waiting.
 func (a *answers) wait(receipt inputs.Receipt) error {
 	err := receipt.Wait(a.ask)
 	if !errors.Is(err, context.Canceled) {
 		return err
 	}
 	a.write()
-	return receipt.Wait(a.x.ctx)
+	for began := time.Now(); ; {
+		ctx, cancel := context.WithTimeout(a.x.ctx, lookAgain)
+		err := receipt.Wait(ctx)
+		cancel()
+		if !errors.Is(err, context.DeadlineExceeded) || a.x.ctx.Err() != nil {
+			return err
+		}
+		if trouble := a.x.in.trouble(); trouble != nil || time.Since(began) > a.x.in.patience.stored {
+			return a.x.notStored(trouble)
+		}
+	}
 }
 
 // write writes what is due.
@@ -117,6 +148,14 @@ func (a *answers) write() {
 func (x *session) write(frames []byte) error {
 	x.writing.Lock()
 	defer x.writing.Unlock()
+	if x.refusal.Load() != nil {
+		return errGone // the last word is said
+	}
+	return x.writeOut(frames)
+}
+
+// writeOut does so; x.writing is held.
+func (x *session) writeOut(frames []byte) error {
 	_ = x.conn.Socket.SetWriteDeadline(time.Now().Add(x.in.patience.write)) // fails on a closed connection only
 	if _, err := x.conn.Write(frames); err != nil {
 		x.in.counters.errors("write").Inc()

@@ -65,7 +65,7 @@ func TestAnnouncedFramesHoldLittle(t *testing.T) {
 
 // Whoever holds memory that others wait for must send fast, or makes room.
 func TestTricklingMakesRoom(t *testing.T) {
-	patience := patience{hello: inputtest.Patience, silent: time.Second, write: inputtest.Patience, room: inputtest.Patience, favour: 2 * time.Second, linger: time.Millisecond}
+	patience := patience{hello: inputtest.Patience, silent: time.Second, write: inputtest.Patience, room: inputtest.Patience, stored: inputtest.Patience, favour: 2 * time.Second, linger: time.Millisecond}
 	r := inputtest.Start(t, with(func(o *Options) { o.patience = patience }), "", plain+"\nmax_inflight: 1MiB", inputtest.Setup{})
 	wire := beginning()
 	slow := func() float64 { return r.Count(`runnel_input_errors_total{input="in",reason="slow"}`) }

@@ -96,6 +96,7 @@ func decode(d *relaywire.Data) (_ *record.Batch, err error) {
 
 // store has what is new of a frame stored, and the frame acknowledged when that is on disk.
 func (x *session) store(f *frame, size int64) error {
+	defer x.inTime()()
 	k := x.in.known
 	unlock, err := x.lock(x.in.patience.room, f.agents...)
 	if err != nil {
@@ -108,7 +109,7 @@ func (x *session) store(f *frame, size int64) error {
 		f.batch.Release()
 		return err
 	}
-	answer := pending{number: f.Number, size: size, receipt: k.receipt(x.writer.Agent)}
+	answer := pending{number: f.Number, size: size, receipt: k.receipt(x.writer.Agent), said: &said{f.Stream, f.Epoch, relaywire.Ranges{f.Range}}}
 	if len(verdict.Missing) == 0 { // it came before; what it is known from may not be on disk yet
 		unlock()
 		x.in.counters.known.Add(f.batch.Len())

@@ -17,7 +17,7 @@ import (
 func TestConnectionsOfAnAgentThatWaitsDoNotPileUp(t *testing.T) {
 	came, release := make(chan struct{}), make(chan struct{})
 	k := with(func(o *Options) {
-		o.patience = patience{hello: time.Second, silent: inputtest.Patience, write: inputtest.Patience, room: inputtest.Patience, favour: inputtest.Patience, linger: time.Second}
+		o.patience = patience{hello: time.Second, silent: inputtest.Patience, write: inputtest.Patience, room: inputtest.Patience, stored: inputtest.Patience, favour: inputtest.Patience, linger: time.Second}
 	})
 	k.New = func(o config.Options, s inputs.Setup) (inputs.Input, error) {
 		relay := s.Relay

@@ -4,12 +4,8 @@ import (
 	"crypto/x509"
 	"slices"
 	"strings"
-)
 
-// What a certificate says of its agent, as URIs among its names (`runnel pki issue`).
-const (
-	agentURI = "runnel://agent/" // and the name of the agent
-	relayURI = "runnel://relay/" // and the same name: it may pass on what others have written
+	"github.com/runnel-log/runnel/internal/pki"
 )
 
 // identity is who a peer is, by its certificate.
@@ -18,26 +14,14 @@ type identity struct {
 	relay bool   // it may pass on records of other agents
 }
 
-// identityOf reads a certificate that TLS has verified: who it is says the URI, or else
-// the first DNS name, or else the common name. relays are the names that may pass on
-// records of others without saying so.
+// identityOf reads a certificate that TLS has verified. relays are the names that may pass
+// on records of others without its saying so.
 func identityOf(c *x509.Certificate, relays []string) identity {
-	var id identity
-	relay := ""
+	id, relay := identity{name: pki.NameOf(c)}, ""
 	for _, uri := range c.URIs {
-		text := uri.String()
-		if name, ok := strings.CutPrefix(text, agentURI); ok && id.name == "" {
-			id.name = name
-		}
-		if name, ok := strings.CutPrefix(text, relayURI); ok && relay == "" {
+		if name, ok := strings.CutPrefix(uri.String(), pki.RelayURI); ok && relay == "" {
 			relay = name
 		}
-	}
-	if id.name == "" && len(c.DNSNames) > 0 {
-		id.name = c.DNSNames[0]
-	}
-	if id.name == "" {
-		id.name = c.Subject.CommonName
 	}
 	id.relay = id.name != "" && (relay == id.name || slices.Contains(relays, id.name))
 	return id

@@ -9,6 +9,7 @@ import (
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/pki"
 	"github.com/runnel-log/runnel/internal/tlsconf"
 )
 
@@ -134,6 +135,13 @@ func (o *Options) checkTLS(at *config.At, used bool) {
 	}
 }
 
+// Warn reports a certificate that does not go with this agent.
+func (o *Options) Warn(at *config.At, agent string) {
+	if o.TLS != nil {
+		pki.WarnOwn(at.Key("tls"), agent, o.TLS.Cert, "client_ca", o.TLS.ClientCA)
+	}
+}
+
 // loopback reports whether an address is this host's alone.
 func loopback(host string) bool {
 	if host == "localhost" {
@@ -153,8 +161,9 @@ type patience struct {
 	silent time.Duration // without a byte, and for a frame before it must come at the slowest rate
 	write  time.Duration // for what is due to be taken
 	room   time.Duration // for memory for a frame
+	stored time.Duration // for what has come to be on disk; less than a sender waits for an answer
 	favour time.Duration // for a byte of one that has more memory than there is, and before it must come fast
 	linger time.Duration // for the peer to read why it is closed
 }
 
-var usualPatience = patience{hello: 10 * time.Second, silent: 30 * time.Second, write: 30 * time.Second, room: 30 * time.Second, favour: 5 * time.Second, linger: 500 * time.Millisecond}
+var usualPatience = patience{hello: 10 * time.Second, silent: 30 * time.Second, write: 30 * time.Second, room: 20 * time.Second, stored: 10 * time.Second, favour: 5 * time.Second, linger: 500 * time.Millisecond}

@@ -31,7 +31,9 @@ type Input struct {
 	own      relaywire.Hop
 	version  string
 	relay    inputs.Relay
+	trouble  func() error // of the store
 	reached  inputs.Points
+	after    func() <-chan struct{} // setup.Ended
 	tiers    *tiers.Tiers
 	counters *counters
 	events   events
@@ -45,7 +47,7 @@ type Input struct {
 func New(o *Options, setup inputs.Setup) (*Input, error) {
 	in := &Input{
 		options: o, name: setup.Name, own: relaywire.Hop{Agent: setup.AgentID, Name: setup.Agent}, version: setup.Version,
-		relay: setup.Relay, reached: setup.Reached, tiers: setup.Tiers,
+		relay: setup.Relay, trouble: setup.Trouble, reached: setup.Reached, after: setup.Ended, tiers: setup.Tiers,
 		counters: newCounters(setup.Metrics, setup.Name), patience: o.patience,
 		budget: newBudget(headroom.Share(int(o.MaxInflight))),
 	}

@@ -71,7 +71,8 @@ type session struct {
 
 	writing sync.Mutex // one frame, or a row of them, at a time
 
-	fenced atomic.Bool // a newer connection has taken over
+	fenced  atomic.Bool           // a newer connection has taken over
+	refusal atomic.Pointer[error] // why nothing is taken any more, once the agent has been told
 
 	stopping chan struct{} // closed when the input stops
 	stopOnce sync.Once
@@ -134,6 +135,8 @@ func (x *session) read() error {
 			return errStopped
 		case inputs.Closed(x.gone):
 			return errGone
+		case x.refusal.Load() != nil:
+			return *x.refusal.Load()
 		case err != nil:
 			return x.broken(err)
 		}
@@ -269,6 +272,8 @@ func (x *session) ended() error {
 		return relaywire.ErrFenced
 	case inputs.Closed(x.stopping):
 		return errStopped
+	case x.refusal.Load() != nil:
+		return *x.refusal.Load()
 	}
 	return errGone
 }
@@ -278,11 +283,12 @@ func (x *session) ask(a *relaywire.Ask) error {
 	if !streamName.MatchString(a.Stream) {
 		return fmt.Errorf("%w: %q is no name of a stream", errProtocol, a.Stream)
 	}
+	defer x.inTime()()
 	tell, last, err := x.in.known.ask(x, a)
 	if err != nil {
 		return x.broken(err)
 	}
-	x.pending <- pending{receipt: last, raw: relaywire.Append(nil, tell)}
+	x.pending <- pending{receipt: last, raw: relaywire.Append(nil, tell), said: there(a, tell)}
 	return nil
 }
 
@@ -343,7 +349,7 @@ func (a *arriving) late(now time.Time) bool {
 // setReadDeadline is SetReadDeadline that does not undo Stop's.
 func (x *session) setReadDeadline(t time.Time) {
 	_ = x.conn.Socket.SetReadDeadline(t) // fails on a closed connection only, which the read reports
-	if inputs.Closed(x.stopping) || inputs.Closed(x.gone) || x.fenced.Load() {
+	if inputs.Closed(x.stopping) || inputs.Closed(x.gone) || x.fenced.Load() || x.refusal.Load() != nil {
 		_ = x.conn.Socket.SetReadDeadline(time.Unix(1, 0))
 	}
 }
@@ -442,21 +448,13 @@ func (x *session) leave(why error) {
 		return
 	}
 	_ = x.conn.Socket.SetDeadline(time.Now().Add(x.in.patience.linger)) // fails on a closed connection only
-	last := relaywire.Append(nil, &relaywire.Bye{})
-	if e := endingOf(why); e != nil && !errors.Is(why, errStopped) {
-		last = relaywire.Append(nil, &relaywire.Nack{Code: e.code, Text: brief(why), After: e.after})
-	}
-	if _, err := x.conn.Write(last); err != nil {
-		return // it notices anyway
+	if x.refusal.Load() == nil {
+		if _, err := x.conn.Write(lastWord(why)); err != nil {
+			return // it notices anyway
+		}
 	}
 	if half, ok := x.conn.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 		return
 	}
 	_, _ = io.Copy(io.Discard, x.conn.Socket) // until the peer closes too, or has had its time
-}
-
-// brief is an error as a peer is told it.
-func brief(err error) string {
-	text := err.Error()
-	return text[:min(len(text), 500)]
 }

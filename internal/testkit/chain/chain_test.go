@@ -3,6 +3,8 @@
 package chain
 
 import (
+	"cmp"
+	"context"
 	"flag"
 	"fmt"
 	"os"
@@ -42,10 +44,7 @@ func TestMain(m *testing.M) {
 // newChain makes a chain that ends with the test.
 func newChain(t *testing.T, o Options) *Chain {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "chain-") // t.TempDir's names are too long for sockets
-	if err != nil {
-		t.Fatal(err)
-	}
+	dir := newFolder(t)
 	o.Runnel, o.Dir, o.Said = program, dir, func(string, ...any) {}
 	if testing.Verbose() {
 		begun := time.Now()
@@ -61,6 +60,18 @@ func newChain(t *testing.T, o Options) *Chain {
 		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
+	})
+	return c
+}
+
+// newFolder makes a folder that goes with the test, unless that fails and it is to be kept.
+func newFolder(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "chain-") // t.TempDir's names are too long for sockets
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
 		if t.Failed() && os.Getenv("RUNNEL_KEEP") != "" {
 			t.Logf("all of it is in %s", dir)
 			return
@@ -69,21 +80,50 @@ func newChain(t *testing.T, o Options) *Chain {
 			t.Error(err)
 		}
 	})
-	return c
+	return dir
+}
+
+// newSeed is the one that was asked for, or another each time.
+func newSeed() uint64 {
+	if *seed != 0 {
+		return *seed
+	}
+	return uint64(time.Now().UnixNano())
+}
+
+// until waits until ok, and says what was waited for if that takes too long. An agent that
+// cannot be asked may be dead for a while.
+func until(ctx context.Context, what string, ok func() (bool, error)) error {
+	ctx, end := context.WithTimeout(ctx, 2*patience)
+	defer end()
+	for {
+		done, err := ok()
+		if done && err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%s: not after %v: %w", what, 2*patience, cmp.Or(err, ctx.Err()))
+		}
+		pause(ctx, 20*time.Millisecond)
+	}
 }
 
 // run runs a trial and fails the test over what went wrong.
 func run(t *testing.T, o Options, change func(*Trial)) {
 	t.Helper()
-	if o.Seed = *seed; o.Seed == 0 {
-		o.Seed = uint64(time.Now().UnixNano())
-	}
-	trial := Trial{Chain: newChain(t, o), Seed: o.Seed, Kills: chainKills, From: 50 * time.Millisecond, To: 350 * time.Millisecond, Down: 150 * time.Millisecond,
+	o.Seed = newSeed()
+	try(t, newChain(t, o), o.Seed, change)
+}
+
+// try is run with a chain that is there.
+func try(t *testing.T, c *Chain, by uint64, change func(*Trial)) {
+	t.Helper()
+	trial := Trial{Chain: c, Seed: by, Kills: chainKills, From: 50 * time.Millisecond, To: 350 * time.Millisecond, Down: 150 * time.Millisecond,
 		Rate: chainRate, Senders: 2, Within: 90 * time.Second}
 	change(&trial)
 	result, err := trial.Run(t.Context())
 	t.Logf("seed %d: %d records, %d acknowledged; killed %v, frozen %d, disks %v; at rest after %v\nproxies, from above: %s",
-		o.Seed, result.Records, result.Acknowledged, result.Kills, result.Frozen, result.Disks, result.Rest.Round(time.Millisecond), strings.Join(result.Harm, "; "))
+		by, result.Records, result.Acknowledged, result.Kills, result.Frozen, result.Disks, result.Rest.Round(time.Millisecond), strings.Join(result.Harm, "; "))
 	if err != nil {
 		t.Fatal(err)
 	}

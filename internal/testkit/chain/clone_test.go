@@ -14,10 +14,7 @@ import (
 // two machines made of one image do. What either has is at the last tier once.
 func TestClonesSpeakForThemselves(t *testing.T) {
 	t.Parallel()
-	by := *seed
-	if by == 0 {
-		by = uint64(time.Now().UnixNano())
-	}
+	by := newSeed()
 	t.Logf("seed %d", by)
 	c := newChain(t, Options{Seed: by})
 	trial := Trial{Chain: c, Rate: chainRate, Senders: 2, Within: 90 * time.Second}

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,6 +25,7 @@ type Tier struct {
 	Name    string
 	Dir     string     // its configuration, its data, its sockets and its log
 	Sockets []*os.File // that it inherits, as from systemd, each time it starts
+	Before  []string   // words before the program's, of one that becomes it: where it runs
 	runnel  string     // the program
 	cmd     *exec.Cmd
 	ended   chan struct{} // closed when it has
@@ -52,7 +54,8 @@ func (t *Tier) Start() error {
 		return err
 	}
 	defer log.Close()
-	t.cmd = exec.Command(t.runnel, "run", "-c", filepath.Join(t.Dir, "runnel.yaml"), "--log-format", "json")
+	words := append(slices.Clone(t.Before), t.runnel, "run", "-c", filepath.Join(t.Dir, "runnel.yaml"), "--log-format", "json")
+	t.cmd = exec.Command(words[0], words[1:]...)
 	if len(t.Sockets) > 0 {
 		t.cmd = exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$ exec "$0" "$@"`}, t.cmd.Args...)...)
 		t.cmd.Env, t.cmd.ExtraFiles = append(os.Environ(), fmt.Sprintf("LISTEN_FDS=%d", len(t.Sockets))), t.Sockets

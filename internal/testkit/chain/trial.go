@@ -19,18 +19,22 @@ type Trial struct {
 	*Chain
 	Seed    uint64 // of the moments
 	Kills   int
-	From    time.Duration // the least between two
-	To      time.Duration // the most
-	Down    time.Duration // how long a tier stays dead at most
-	Rate    int           // records a second, of each of the two kinds of senders
-	Senders int           // of each kind
-	Within  time.Duration // how long it may take to come to rest
+	Enough  func(*Outcome) bool // if not nil: whether fewer kills are enough
+	From    time.Duration       // the least between two
+	To      time.Duration       // the most
+	Down    time.Duration       // how long a tier stays dead at most
+	Rate    int                 // records a second, of each of the two kinds of senders
+	Senders int                 // of each kind
+	Within  time.Duration       // how long it may take to come to rest
 	// Put back to a snapshot now and then, or wiped, instead of killed only. Of the host
 	// nothing can then be known but that what it has is above, once.
 	Restored, Wiped []*Tier
 	// Meanwhile, if not nil, fills the disks of the clusters and empties them until its
 	// context ends. They may complain then, and give up what they have passed on.
 	Meanwhile func(context.Context)
+	// In the place of kills, if not nil.
+	Instead func(context.Context) error
+	Bounded bool // the host's streams are: it gives up what it has passed on, and complains when it is full
 }
 
 // Outcome is what a trial has shown.
@@ -43,7 +47,7 @@ type Outcome struct {
 	Harm         []string       // what the proxies did
 	Rest         time.Duration
 	Keyed, Lines oracle.Verdict
-	Above        int      // records at the last tier that the host has no more, as it was put back
+	Above        int      // records at the last tier that the host has no more, as it was put back or gave them up
 	Wrong        []string // what must not be; empty: all is well
 }
 
@@ -122,6 +126,9 @@ func (t *Trial) ready(ctx context.Context) error {
 }
 
 func (t *Trial) harmMeanwhile(ctx context.Context, o *Outcome) error {
+	if t.Instead != nil {
+		return t.Instead(ctx)
+	}
 	if t.Meanwhile == nil {
 		return t.harm(ctx, o)
 	}
@@ -137,7 +144,7 @@ func (t *Trial) harmMeanwhile(ctx context.Context, o *Outcome) error {
 // harm kills tiers, now and then two at once, and stops one for a while.
 func (t *Trial) harm(ctx context.Context, o *Outcome) error {
 	h := harm{Trial: t, outcome: o, random: rand.New(rand.NewPCG(t.Seed, 1)), kept: map[*Tier]bool{}}
-	for killed := 0; killed < t.Kills && ctx.Err() == nil; {
+	for killed := 0; killed < t.Kills && ctx.Err() == nil && (t.Enough == nil || !t.Enough(o)); {
 		pause(ctx, h.some(t.From, t.To))
 		n, err := h.once(ctx)
 		if err != nil {
@@ -216,6 +223,9 @@ func (t *Trial) judge(ctx context.Context, o *Outcome, keyed, lines *flow) error
 				l.Forwarders[i].Expired = 0
 			}
 		}
+		if t.Bounded && each == t.Host {
+			l.Streams = nil
+		}
 		l.judge(o, each.Name)
 		if err := each.Stop(); err != nil {
 			o.wrong("%s stops with %v", each.Name, err)
@@ -224,7 +234,7 @@ func (t *Trial) judge(ctx context.Context, o *Outcome, keyed, lines *flow) error
 		if err != nil {
 			return err
 		}
-		if len(t.Restored)+len(t.Wiped) > 0 || t.Meanwhile != nil && slices.Contains(t.Clusters, each) {
+		if len(t.Restored)+len(t.Wiped) > 0 || t.Meanwhile != nil && slices.Contains(t.Clusters, each) || t.Bounded && each == t.Host {
 			said = slices.DeleteFunc(said, func(line string) bool { return !isBug(line) })
 		}
 		if len(said) > 0 {
@@ -249,7 +259,7 @@ func (t *Trial) judge(ctx context.Context, o *Outcome, keyed, lines *flow) error
 			return err
 		}
 		d := c.Compare(host)
-		if t.forgetful() {
+		if t.forgetful() || t.Bounded {
 			o.Above, d.Strange = d.Strange, 0
 		}
 		if len(t.Clusters) > 1 { // order is kept along one way, and each has what went its way

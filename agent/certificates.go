@@ -1,0 +1,136 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/runnel-log/runnel/agent/query"
+	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/internal/tlsconf"
+)
+
+// certificates watches the dates of what the parts show and trust. One that is out of date stops no agent, as
+// what it can still take would be lost: it is said, and what waits for it tries again once its files are replaced.
+type certificates struct {
+	mu sync.Mutex
+	// guarded by mu:
+	of    *Config // that dates are of
+	dates []dated
+}
+
+// dated is one file of a part.
+type dated struct {
+	*tlsconf.Dates
+	part string // as `status` calls it
+	at   *config.At
+	bad  string // why it is out of date; empty: it is not
+}
+
+// datesIn lists the files of c that have dates.
+func datesIn(c *Config) (all []dated) {
+	add := func(part string, options any, at *config.At) {
+		for _, d := range tlsconf.DatesOf(options) {
+			all = append(all, dated{Dates: d, part: part, at: at})
+		}
+	}
+	add("api", &c.API, c.at)
+	for i := range c.Inputs {
+		add("input "+c.Inputs[i].Name, c.Inputs[i].Options, c.Inputs[i].at)
+	}
+	for i := range c.Forwarders {
+		add("forwarder "+c.Forwarders[i].Name, c.Forwarders[i].Options, c.Forwarders[i].at)
+	}
+	return all
+}
+
+// look looks at every file that c names. It calls changed for each that has gone out of date, and, with an
+// empty string, for each that was and is good again.
+func (cs *certificates) look(c *Config, now time.Time, changed func(part, file, bad string)) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.of != c {
+		before := make(map[string]string)
+		for _, d := range cs.dates {
+			before[d.part+"\x00"+d.File] = d.bad
+		}
+		cs.of, cs.dates = c, datesIn(c)
+		for i := range cs.dates {
+			cs.dates[i].bad = before[cs.dates[i].part+"\x00"+cs.dates[i].File]
+		}
+	}
+	for i := range cs.dates {
+		d := &cs.dates[i]
+		bad := ""
+		if err := d.Look(now); err != nil {
+			bad = err.Error()
+		}
+		if bad != d.bad {
+			d.bad = bad
+			changed(d.part, d.File, bad)
+		}
+	}
+}
+
+// status lists what is out of date.
+func (cs *certificates) status() (bad []query.CertificateStatus) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, d := range cs.dates {
+		if d.bad != "" {
+			bad = append(bad, query.CertificateStatus{Part: d.part, File: d.File, Error: d.bad})
+		}
+	}
+	return bad
+}
+
+// lookAtDates says what has gone out of date, and has forwarders try at once when something is in date again.
+func (a *Agent) lookAtDates(now time.Time) {
+	a.mu.Lock()
+	c := a.config
+	a.mu.Unlock()
+	mended := false
+	a.certificates.look(c, now, func(part, file, bad string) {
+		if bad == "" {
+			mended = true
+			a.events.inDate(part, file)
+		} else {
+			a.events.outOfDate(part, bad)
+		}
+	})
+	if mended {
+		a.retryNow()
+	}
+}
+
+// Check loads the modules of c and looks at the dates of its certificates, without starting anything. The error is a
+// config.Problems; an agent whose certificates are out of date would start.
+func Check(ctx context.Context, c *Config) error {
+	var ps config.Problems
+	if err := CheckModules(ctx, c); err != nil && !errors.As(err, &ps) {
+		return err
+	}
+	for _, d := range datesIn(c) {
+		if err := d.Look(time.Now()); err != nil {
+			d.at.To(&ps).Key("tls").Key(d.Key).Problemf("%v", err)
+		}
+	}
+	return ps.Err()
+}
+
+// Warnings returns what is good in c and may not be what was meant.
+func Warnings(c *Config) (ps config.Problems) {
+	warn := func(o config.Options, at *config.At) {
+		if w, ok := o.(config.Warner); ok {
+			w.Warn(at.To(&ps), c.Name)
+		}
+	}
+	for i := range c.Inputs {
+		warn(c.Inputs[i].Options, c.Inputs[i].at)
+	}
+	for i := range c.Forwarders {
+		warn(c.Forwarders[i].Options, c.Forwarders[i].at)
+	}
+	return ps
+}
