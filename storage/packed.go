@@ -30,7 +30,7 @@ func (s *Store) Packed(stream string, epoch uint32, first uint64, dst []byte) (p
 	}
 	*buf = entry
 	h, body, err := open(entry, sequence)
-	if err != nil || h.kind != kindRecords || h.codec != codecS2 || h.first != first || h.epoch != epoch || string(h.stream) != stream {
+	if err != nil || h.kind != kindRecords || h.codec != codecS2 || h.first != first || h.epoch != epoch || !h.origin.IsZero() || string(h.stream) != stream {
 		return dst, 0, 0, false
 	}
 	return append(dst, body...), int(h.count), int(h.rawLen), true

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/runnel-log/runnel/record"
 )
 
 var (
@@ -83,13 +85,10 @@ func seal(frame []byte) {
 	le.PutUint32(frame[4:], crc32.Checksum(content, castagnoli))
 }
 
-// Sum is the checksum of a record at an offset of its line, as its store has encoded it: never 0.
+// Sum is the checksum of a record at an offset of its line, as its store hands it out, with its
+// origin if it has one: never 0.
 func Sum(offset uint64, encoded []byte) uint64 {
-	var at [8]byte
-	le.PutUint64(at[:], offset)
-	c := crc32.Update(crc32.Update(0, castagnoli, at[:]), castagnoli, encoded)
-	i := crc32.Update(crc32.Update(0, crc32.IEEETable, at[:]), crc32.IEEETable, encoded)
-	return max(1, uint64(c)<<32|uint64(i))
+	return record.DigestOf(encoded, nil).Sum(offset)
 }
 
 func appendUint(dst []byte, v uint64) []byte { return binary.AppendUvarint(dst, v) }
