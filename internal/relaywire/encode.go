@@ -191,9 +191,21 @@ func (m *Data) append(dst []byte) []byte {
 	}
 	dst = appendRanges(dst, m.Offsets)
 	if len(m.Offsets) > 0 {
-		dst = le.AppendUint32(le.AppendUint64(dst, m.Sum), m.Raw)
+		dst = appendOrigin(le.AppendUint32(le.AppendUint64(dst, m.Sum), m.Raw), &m.Origin)
 	}
 	return dst // the payload is the rest
+}
+
+// appendOrigin puts a 1 before one, and a 0 in place of none.
+func appendOrigin(dst []byte, o *record.Origin) []byte {
+	switch {
+	case o.IsZero():
+		return append(dst, 0)
+	case o.Child != 0, len(o.Stream) > MaxText:
+		panic(fmt.Sprintf("bug: an origin of child %d, with a stream of %d bytes", o.Child, len(o.Stream)))
+	}
+	dst = le.AppendUint32(append(append(dst, 1), o.Agent[:]...), o.Epoch)
+	return append(appendUint(appendUint(dst, o.Sequence), uint64(len(o.Stream))), o.Stream...)
 }
 
 func (m *Ack) append(dst []byte) []byte { return appendUint(dst, m.Number) }
