@@ -208,7 +208,7 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 			past = end
 		}
 		if r.asItIs(o, at, first, skip, limit) && first+uint64(r.block.Len()) <= past {
-			r.wholeBlock(o, r.block.Len())
+			r.wholeBlock(o, first, r.block.Len())
 			r.fill(o, r.block)
 			return o, nil
 		}
@@ -359,19 +359,19 @@ func (r *reader) readWhole(o *outgoing, limit int) bool {
 		return false
 	}
 	o.epoch = epoch
-	r.wholeBlock(o, r.whole.Count)
+	r.wholeBlock(o, first, r.whole.Count)
 	r.fill(o, nil)
 	o.batch.Block = r.whole
 	return true
 }
 
-// wholeBlock makes o of the n records of a block.
-func (r *reader) wholeBlock(o *outgoing, n int) {
+// wholeBlock makes o of the n records of a block that begins at offset first.
+func (r *reader) wholeBlock(o *outgoing, first uint64, n int) {
 	o.offsets = make([]uint64, n)
 	for i := range o.offsets {
-		o.offsets[i] = o.from + uint64(i)
+		o.offsets[i] = first + uint64(i)
 	}
-	o.next = o.from + uint64(n)
+	o.next = first + uint64(n)
 }
 
 // take copies what the filter lets through from the block, up to end, into the
