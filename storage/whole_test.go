@@ -114,9 +114,6 @@ func TestABlockIsKeptAsItCame(t *testing.T) {
 			if first == 4 && !sameOrigin(k.Origin, originFrom(1000)) || first == 504 && !k.Origin.IsZero() {
 				t.Errorf("the block at %d has the origin %+v", first, k.Origin)
 			}
-			if _, _, _, ok := s.Packed("app", epoch, first, nil); ok != k.Origin.IsZero() {
-				t.Errorf("the block at %d is handed out without its origin", first)
-			}
 		}
 		if _, _, ok := s.Block("app", 904, &k); ok {
 			t.Error("there is a block behind the last")
