@@ -190,9 +190,9 @@ func (a *Agent) inputSetup(c *Config, ic InputConfig) inputs.Setup {
 	keys := markKeys(ic)
 	// The batch is taken even while the input is being stopped: only the
 	// stop's own deadline ends that.
-	emit := func(kept string) inputs.Emit {
+	emit := func(kept string, whole *record.Block) inputs.Emit {
 		return a.options.points.emit(func(_ context.Context, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
-			return a.routes.emit(a.hard, a.store, ic.Name, b, extra{marks: changesOf(keys, marks), hurry: ic.Kind.Acks, input: ic.Name, kept: kept})
+			return a.routes.emit(a.hard, a.store, ic.Name, b, extra{marks: changesOf(keys, marks), hurry: ic.Kind.Acks, input: ic.Name, kept: kept, whole: whole})
 		})
 	}
 	id, _ := a.store.Identity()
@@ -200,13 +200,13 @@ func (a *Agent) inputSetup(c *Config, ic InputConfig) inputs.Setup {
 		Name: ic.Name, Agent: c.Name, Sockets: a.sockets, Metrics: a.metrics, Memory: a.memory(keys), Marks: a.marks(keys), Reached: a.options.points.reached,
 		Log:     a.options.Log.With().Str("part", ic.Name).Str("kind", ic.Kind.Name).Logger(),
 		AgentID: id, Version: a.options.Version, Tiers: a.tiers, Ended: a.endings.ended, Trouble: a.store.Trouble,
-		Emit: emit(""),
-		Relay: func(ctx context.Context, stream string, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
+		Emit: emit("", nil),
+		Relay: func(ctx context.Context, stream string, b *record.Batch, whole *record.Block, marks ...inputs.Mark) (inputs.Receipt, error) {
 			if err := a.expectRelayed(c, stream); err != nil {
 				b.Release()
 				return nil, err
 			}
-			return emit(stream)(ctx, b, marks...)
+			return emit(stream, whole)(ctx, b, marks...)
 		},
 	}
 }

@@ -272,8 +272,9 @@ type extra struct {
 	marks []storage.Change // the input's, to be committed whatever becomes of the records
 	hurry bool             // its sender waits for the receipt
 	input string
-	kept  string     // the stream that they were in at another runnel; empty: nowhere
-	left  *departure // nil, or what the batch is that no input has sent
+	kept  string        // the stream that they were in at another runnel; empty: nowhere
+	whole *record.Block // nil, or the batch as it came from there, and where its records are from
+	left  *departure    // nil, or what the batch is that no input has sent
 }
 
 // emit is what an input's Emit does: through the steps, into the store.
@@ -303,6 +304,13 @@ func (p *pipeline) process(ctx context.Context, store *storage.Store, b *record.
 	ordered := p.ordered()
 	if p.keeps && x.kept != "" {
 		t.stream = x.kept
+	}
+	if x.whole != nil && len(p.steps) > 0 { // they are to see where the records are from
+		if err := b.Stamp(&x.whole.Origin); err != nil {
+			b.Release()
+			return nil, err
+		}
+		x.whole = nil
 	}
 	if b, err = p.applyAll(ctx, p.steps[:ordered], b, &t); err != nil {
 		t.release()

@@ -33,7 +33,7 @@ func (t *tally) of(module string) *moduleTally {
 
 // unit is what goes into the store of a batch.
 func (t *tally) unit(batches []storage.StreamBatch, changes []storage.Change, x extra) storage.Unit {
-	u := storage.Unit{Batches: batches, State: changes, Hurry: x.hurry, Acks: x.hurry, Account: &t.counts.book.account, Posting: t}
+	u := storage.Unit{Batches: batches, Block: x.whole, State: changes, Hurry: x.hurry, Acks: x.hurry, Account: &t.counts.book.account, Posting: t}
 	if t.left != nil {
 		u.Other = &t.left.from.account
 	}

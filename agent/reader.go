@@ -24,6 +24,7 @@ type reader struct {
 	since  map[string]time.Time // when a stream's unread records were first seen, for batching
 	names  []string
 	block  *record.Batch
+	whole  *record.Block // as the store has it, for a forwarder that takes those; nil: it does not
 	out    *record.Batch
 	e      *expression.Evaluator
 	agent  [16]byte
@@ -51,6 +52,8 @@ func newReader(d *delivery) *reader {
 		block: record.NewBatch(), out: record.NewBatch(), agent: agent, over: d.movedOver()}
 	if d.where != nil {
 		r.e = d.where.get()
+	} else if b, ok := d.forwarder.(forwarders.Blocker); ok && b.TakesBlocks() {
+		r.whole = new(record.Block)
 	}
 	return r
 }
@@ -177,6 +180,9 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 	r.out.Reset()
 	o.dead = r.d.sendsAgain(stream)
 	began := time.Now()
+	if !again && !o.dead && len(skip) == 0 && r.readWhole(o, limit) {
+		return o, nil
+	}
 	at := o.from
 	for looked := 0; at < end && ctx.Err() == nil && !r.enough(o, limit, looked, again, began); looked++ {
 		first, epoch, err := r.d.store.ReadWritten(stream, at, r.block)
@@ -203,7 +209,9 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 			past = end
 		}
 		if r.asItIs(o, at, first, skip, limit) && first+uint64(r.block.Len()) <= past {
-			return r.wholeBlock(o, first), nil
+			r.wholeBlock(o, first, r.block.Len())
+			r.fill(o, r.block)
+			return o, nil
 		}
 		at = r.take(o, at, min(past, first+uint64(r.block.Len())), first, skip, limit)
 	}
@@ -329,21 +337,42 @@ func (r *reader) mostBytes() int {
 
 // asItIs reports whether the block can be handed on without copying it.
 func (r *reader) asItIs(o *outgoing, at, first uint64, skip map[uint64]bool, limit int) bool {
-	n := r.block.Len()
-	return len(o.offsets) == 0 && first == at && r.e == nil && !o.dead && len(skip) == 0 && n <= limit &&
-		n >= r.d.batching.Records && (n == 1 || r.d.batching.Bytes == 0 || r.block.Size() <= r.mostBytes())
+	return len(o.offsets) == 0 && first == at && r.e == nil && !o.dead && len(skip) == 0 && r.fits(r.block.Len(), r.block.Size(), limit)
 }
 
-// wholeBlock hands the block on as it is.
-func (r *reader) wholeBlock(o *outgoing, first uint64) *outgoing {
-	n := r.block.Len()
+// fits reports whether a block is what the forwarder wants a batch to be.
+func (r *reader) fits(records, bytes, limit int) bool {
+	return records <= limit && records >= r.d.batching.Records && (records == 1 || r.d.batching.Bytes == 0 || bytes <= r.mostBytes())
+}
+
+// readWhole reads the block that is next if it can be handed on without looking into it. What was handed over before and is not
+// acknowledged is looked into: there may be something wrong with it.
+func (r *reader) readWhole(o *outgoing, limit int) bool {
+	if r.whole == nil {
+		return false
+	}
+	h, ok := r.d.store.Head(o.stream, o.from)
+	if !ok || h.First != o.from || !r.fits(int(h.Next-h.First), h.RawBytes, limit) {
+		return false
+	}
+	first, epoch, ok := r.d.store.Block(o.stream, o.from, r.whole)
+	if !ok || first != o.from || !r.fits(r.whole.Count, r.whole.Raw, limit) {
+		return false
+	}
+	o.epoch = epoch
+	r.wholeBlock(o, first, r.whole.Count)
+	r.fill(o, nil)
+	o.batch.Block = r.whole
+	return true
+}
+
+// wholeBlock makes o of the n records of a block that begins at offset first.
+func (r *reader) wholeBlock(o *outgoing, first uint64, n int) {
 	o.offsets = make([]uint64, n)
 	for i := range o.offsets {
 		o.offsets[i] = first + uint64(i)
 	}
 	o.next = first + uint64(n)
-	r.fill(o, r.block)
-	return o
 }
 
 // take copies what the filter lets through from the block, up to end, into the

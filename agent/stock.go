@@ -41,9 +41,7 @@ func (s stock) Record(stream string, offset uint64, f func(record.View)) bool {
 	return true
 }
 
-func (s stock) Packed(stream string, epoch uint32, first uint64, dst []byte) (packed []byte, records, raw int, ok bool) {
-	return s.store.Packed(stream, epoch, first, dst)
-}
+func (s stock) Unpack(block *record.Block, b *record.Batch) error { return storage.Unpack(block, b) }
 
 func (s stock) Streams() (covered []string) {
 	for _, info := range s.store.Streams() {

@@ -43,7 +43,10 @@ type Forwarder interface {
 // Batch is what one Deliver hands over: records of one stream, in its order.
 type Batch struct {
 	Stream  string
-	Records *record.Batch
+	Records *record.Batch // nil where Block has them
+	// Block is nil, or has all the records, as a block of the store that nobody has looked into: for a Blocker. What Source.Unpack
+	// makes of it are the records that would be here otherwise.
+	Block *record.Block
 	// Offsets has the offset in Stream of each record; they rise, with holes
 	// where a filter left records out.
 	Offsets []uint64
@@ -149,6 +152,12 @@ type Batching struct {
 type Batcher interface {
 	// Batching is asked before each batch: over a long way larger ones may be due.
 	Batching() Batching
+}
+
+// Blocker is a Forwarder that may be given blocks of the store as they lie there (Batch.Block), where all records of one go out.
+type Blocker interface {
+	// TakesBlocks is asked once.
+	TakesBlocks() bool
 }
 
 // Chooser is a Forwarder that has several destinations and uses one at a time.

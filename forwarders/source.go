@@ -21,10 +21,8 @@ type Source interface {
 	// Record calls f with a record as it is stored; false: it is not there any more, or
 	// cannot be read. The record is borrowed until f returns.
 	Record(stream string, offset uint64, f func(record.View)) bool
-	// Packed appends to dst the block of an epoch that begins at offset first, as it is on disk: an s2
-	// block of an encoded batch. It returns how many records and bytes that has; false: there is none,
-	// or it is encoded otherwise.
-	Packed(stream string, epoch uint32, first uint64, dst []byte) (packed []byte, records, raw int, ok bool)
+	// Unpack makes b the records of a block (Batch.Block), each with its origin.
+	Unpack(block *record.Block, b *record.Batch) error
 	// Streams returns the streams that the forwarder takes from, whatever is in them.
 	Streams() []string
 	// Covers reports whether the forwarder takes from a stream, which may not be there yet.

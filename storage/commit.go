@@ -227,14 +227,15 @@ func (s *Store) write(g *group) error {
 			st.coming = st.next // only the committer moves next
 		}
 		h := header{kind: kindRecords, codec: b.codec, sequence: sequence, first: st.coming, count: uint32(b.count),
-			rawLen: uint32(b.size), epoch: epoch, times: b.times, arrival: arrival}
+			rawLen: uint32(b.size), epoch: epoch, times: b.times, arrival: arrival, later: b.later}
+		h.sum = b.digest.Sum(h.first + uint64(b.count) - 1)
 		seal(b.entry, &h, st.name)
 		heads[i] = h.head(seg, len(b.entry))
 		st.coming += uint64(b.count)
 		sequence++
 	}
 	for _, entry := range state {
-		rawLen := uint32(len(entry) - headerSize(""))
+		rawLen := uint32(len(entry) - headerSize("", &later{}))
 		seal(entry, &header{kind: kindState, sequence: sequence, rawLen: rawLen, epoch: epoch, arrival: arrival}, "")
 		sequence++
 	}
@@ -354,7 +355,7 @@ func (s *Store) publish(g *group, epoch uint32, heads []head, own []byte, sequen
 	s.mu.Unlock()
 	for i, b := range g.blocks {
 		if b.raw != nil {
-			s.recent.add(b.gate.stream, heads[i].first, b.raw)
+			s.recent.add(b.gate.stream, heads[i].first, b.raw, &b.origin)
 			b.raw = nil
 		}
 	}

@@ -20,13 +20,18 @@ import (
 )
 
 // damageStore makes a closed store with a few segments and returns its
-// directory and the number of records.
+// directory and the number of records. Every other block came whole, and its records have origins
+// at their own offsets.
 func damageStore(t testing.TB) (dir string, n uint64) {
 	t.Helper()
 	dir = t.TempDir()
 	s := openStore(t, Options{Dir: dir, SegmentSize: 256 << 10, CommitEvery: time.Millisecond})
-	for range 40 {
-		put(t, s, "a", noise(n, 300))
+	for i := range 40 {
+		if i%2 == 0 {
+			put(t, s, "a", noise(n, 300))
+		} else {
+			putWhole(t, s, "a", noise(n, 300), originFrom(n+1))
+		}
 		n += 300
 		s.MoveCursor("f", "a", n)
 	}
@@ -288,6 +293,9 @@ func checkServed(t *testing.T, s *Store, want [][]byte) (served uint64) {
 			if n := first - 1 + uint64(i); n >= uint64(len(want)) || !slices.Equal(b.At(i).Message(), want[n]) {
 				t.Fatalf("offset %d holds number %d, or that altered", n+1, numberOf(b.At(i)))
 			}
+			if o := b.At(i).Origin(); !o.IsZero() && !sameOrigin(o, originFrom(first+uint64(i))) {
+				t.Fatalf("offset %d has the origin %+v", first+uint64(i), o)
+			}
 			served++
 		}
 		at = first + uint64(b.Len())
@@ -506,6 +514,11 @@ func FuzzEntry(f *testing.F) {
 	seal(b.entry, &h, "app")
 	f.Add(b.entry, uint64(5), false)
 	f.Add(b.entry[:90], uint64(5), true)
+	w := &staged{gate: b.gate, raw: numbered(0, 20, 40), later: later{origin: originFrom(7)}}
+	w.press(true)
+	h.later = w.later
+	seal(w.entry, &h, "app")
+	f.Add(w.entry, uint64(5), false)
 	f.Add([]byte{}, uint64(0), true)
 	f.Fuzz(func(t *testing.T, entry []byte, sequence uint64, mend bool) {
 		if mend && len(entry) >= headerFixed { // past the checksums, into the rest
@@ -521,8 +534,14 @@ func FuzzEntry(f *testing.F) {
 				return // allowed, but slow to try a million times
 			}
 			var out record.Batch
-			if decodeRecords(&h, body, &out) == nil && out.Len() != int(h.count) {
+			if decodeRecords(&h, body, &out) != nil {
+				return
+			}
+			if out.Len() != int(h.count) {
 				t.Fatalf("%d records, header says %d", out.Len(), h.count)
+			}
+			if err := new(record.Batch).Decode(out.Bytes()); err != nil {
+				t.Fatal(err)
 			}
 		case kindState:
 			_ = parseChanges(body, func(change) {})

@@ -269,7 +269,8 @@ func (s *Store) together(g *segment, p *piece, whole *record.Batch, from, to *so
 	b := &staged{gate: &gate{stream: p.stream}, raw: raw}
 	b.press(false)
 	h := header{kind: kindRecords, codec: b.codec, sequence: to.seg.base + uint64(to.head.sequence), first: from.head.first,
-		count: uint32(b.count), rawLen: uint32(b.size), epoch: p.epoch, times: b.times, arrival: to.head.arrival}
+		count: uint32(b.count), rawLen: uint32(b.size), epoch: p.epoch, times: b.times, arrival: to.head.arrival, later: b.later}
+	h.sum = b.digest.Sum(h.first + uint64(b.count) - 1)
 	seal(b.entry, &h, p.stream.name)
 	return b.entry, h.head(g, len(b.entry))
 }

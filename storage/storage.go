@@ -19,8 +19,6 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-
-	"github.com/runnel-log/runnel/record"
 )
 
 // Store is an open data directory. Its methods are safe for concurrent use.
@@ -133,7 +131,7 @@ func newStore(o Options, dir *directory) *Store {
 	}
 	s.epochs.written = sync.NewCond(&s.mu)
 	s.kept.reset()
-	s.recent.byKey = map[recentKey]*record.Batch{}
+	s.recent.byKey = map[recentKey]recentBlock{}
 	s.intake = intake{gates: map[string]*gate{}, group: newGroup(1), room: make(chan struct{}), wake: make(chan struct{}, 1)}
 	return s
 }

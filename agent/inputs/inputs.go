@@ -54,8 +54,9 @@ type Listener struct {
 type Emit func(ctx context.Context, b *record.Batch, marks ...Mark) (Receipt, error)
 
 // Relay is Emit for records that another runnel kept in stream: they go into one of
-// that name where the input's pipeline names none.
-type Relay func(ctx context.Context, stream string, b *record.Batch, marks ...Mark) (Receipt, error)
+// that name where the input's pipeline names none. whole is nil, or has b as it came (Body) and where its records are from
+// (Origin), which is then not in their encoding; it is borrowed until Relay returns.
+type Relay func(ctx context.Context, stream string, b *record.Batch, whole *record.Block, marks ...Mark) (Receipt, error)
 
 // Mark is what an input wants to know again after a crash if, and only if, the
 // records of the same Emit are there: that a request was answered, for one. It is

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/s2"
+
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/record"
 )
@@ -67,6 +69,18 @@ func Batch(t testing.TB, stream string, from, to uint64, text func(offset uint64
 		b.Offsets = append(b.Offsets, offset)
 	}
 	return b
+}
+
+// Block makes of a batch one that is a block of the store, whose records are from o on; zero: from here.
+func Block(b *forwarders.Batch, o record.Origin) *forwarders.Batch {
+	whole, n := *b, b.Records.Len()
+	last := o
+	if !o.IsZero() {
+		last.Sequence += uint64(n - 1)
+	}
+	whole.Records, whole.Block = nil, &record.Block{Body: s2.Encode(nil, b.Records.Bytes()), Count: n, Raw: b.Records.Size(), Origin: o,
+		Sum: record.DigestOf(b.Records.At(n-1), &last).Sum(b.Offsets[n-1])}
+	return &whole
 }
 
 // scribble overwrites all of b, as its owner may after Deliver has returned.

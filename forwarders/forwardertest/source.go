@@ -24,10 +24,8 @@ type Source struct {
 	Kept  map[string][]byte            // marks
 	At    map[string]uint64            // cursors, by stream; those that are not there stand behind all
 	Over  map[string]uint64            // what has ended, by stream
-	Whole *record.Batch                // what the block that begins at every offset holds; nil: none does
 
-	mu     sync.Mutex // guards all of the above, and packed
-	packed []byte     // Whole, once it was asked for
+	mu sync.Mutex // guards all of the above
 }
 
 // Set changes the source.
@@ -107,16 +105,15 @@ func (s *Source) Record(stream string, offset uint64, f func(record.View)) bool 
 	return true
 }
 
-func (s *Source) Packed(_ string, _ uint32, _ uint64, dst []byte) (packed []byte, records, raw int, ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.Whole == nil {
-		return dst, 0, 0, false
+func (s *Source) Unpack(k *record.Block, b *record.Batch) error {
+	raw, err := s2.Decode(nil, k.Body)
+	if err != nil {
+		return err
 	}
-	if s.packed == nil {
-		s.packed = s2.Encode(nil, s.Whole.Bytes())
+	if err := b.Decode(raw); err != nil {
+		return err
 	}
-	return append(dst, s.packed...), s.Whole.Len(), s.Whole.Size(), true
+	return b.Stamp(&k.Origin)
 }
 
 func (s *Source) Streams() []string {

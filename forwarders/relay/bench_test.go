@@ -35,9 +35,9 @@ func BenchmarkDeliver(b *testing.B) {
 	words := strings.Repeat("some words of a log ", 15)
 	text := func(offset uint64) string { return fmt.Sprintf("%x %s", offset*0x9E3779B97F4A7C15, words)[:220] }
 	batch := forwardertest.Batch(b, "app", 1, record.BatchRecords+1, text)
-	run := func(name string, whole *record.Batch) {
+	run := func(name string, batch *forwarders.Batch) {
 		b.Run(name, func(b *testing.B) {
-			f := newSender(b, options("tcp://"+l.Addr().String(), nil), &forwardertest.Source{Whole: whole})
+			f := newSender(b, options("tcp://"+l.Addr().String(), nil), nil)
 			b.SetBytes(record.BatchRecords * 300)
 			b.ReportAllocs()
 			next := *batch
@@ -62,8 +62,8 @@ func BenchmarkDeliver(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/record.BatchRecords, "ns/record")
 		})
 	}
-	run("compressed here", nil)
-	run("as it lies in the store", batch.Records)
+	run("compressed here", batch)
+	run("as it lies in the store", forwardertest.Block(batch, record.Origin{}))
 }
 
 // acknowledgeAll is a receiver that has nothing and takes everything.

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/klauspost/compress/s2"
@@ -89,24 +90,33 @@ func goneBefore(r relaywire.Range, epoch uint32, parts []forwarders.Part) (all [
 
 // packer makes the payload of frames. It is used by one goroutine.
 type packer struct {
-	how  string
-	some *record.Batch // part of a batch
-	room []byte
+	how   string
+	whole *record.Batch // of a block that is not to go out as it is
+	some  *record.Batch // part of a batch
+	room  []byte
 }
 
-// packed returns a batch as its block lies in the store, compressed already; nil: it is not
-// one whole block, or is to be compressed otherwise. It lasts until the next call.
-func (p *packer) packed(b *forwarders.Batch, s forwarders.Source) []byte {
-	n := b.Records.Len()
-	if p.how != compressFast || b.From != "" || b.Places != nil || b.Offsets[n-1]-b.Offsets[0] != uint64(n-1) {
+// fill makes the records from from to to of a batch those of a frame that ends at offset last. A block that goes out
+// as a whole goes out as it lies in the store.
+func (p *packer) fill(d *relaywire.Data, b *forwarders.Batch, from, to int, s forwarders.Source) error {
+	d.Offsets = offsetsOf(b.Offsets[from:to])
+	if k := b.Block; k != nil && from == 0 && to == len(b.Offsets) {
+		d.Payload, d.Raw, d.Sum, d.Origin = k.Body, uint32(k.Raw), k.Sum, k.Origin
 		return nil
 	}
-	packed, records, raw, ok := s.Packed(b.Stream, b.Epoch, b.Offsets[0], p.room[:0])
-	p.room = packed[:0]
-	if !ok || records != n || raw != b.Records.Size() {
-		return nil
+	records := b.Records
+	if b.Block != nil {
+		if p.whole == nil {
+			p.whole = new(record.Batch)
+		}
+		if err := s.Unpack(b.Block, p.whole); err != nil {
+			return fmt.Errorf("block at offset %d of stream %q: %w", b.Offsets[0], b.Stream, err)
+		}
+		records = p.whole
 	}
-	return packed
+	payload, raw := p.pack(records, from, to)
+	d.Payload, d.Raw, d.Sum = payload, uint32(raw), relaywire.Sum(d.To-1, records.At(to-1))
+	return nil
 }
 
 // pack returns the compressed records of a batch from from to to, and how long they were

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"fmt"
 	"testing"
 
 	"github.com/runnel-log/runnel/forwarders"
@@ -9,52 +8,47 @@ import (
 	"github.com/runnel-log/runnel/record"
 )
 
-// A batch that is a whole block goes out as it lies in the store; another one, or one that is to
-// be compressed otherwise, does not.
-func TestWholeBlocksGoOutAsTheyLie(t *testing.T) {
-	kept := forwardertest.Batch(t, "app", 1, 11, func(uint64) string { return "as it lies" })
-	given := func(from, to uint64) *forwarders.Batch {
-		return forwardertest.Batch(t, "app", from, to, func(uint64) string { return "as given__" }) // as long, so that it can be told which it was
-	}
-	f := func(want, how string, b *forwarders.Batch) {
-		t.Helper()
+// A block goes out as it lies in the store, with the origin that it has; of one of which the receiver has some, the
+// rest goes out, each record with its own. It is one to the receiver.
+func TestBlocksArrive(t *testing.T) {
+	for _, origin := range []record.Origin{{}, {Agent: [16]byte{7}, Epoch: 9, Sequence: 1000, Stream: []byte("far")}} {
 		s := startReceiver(t, "tcp", "127.0.0.1:0", nil)
-		sender := newSender(t, options("tcp://"+s.address, func(o *Options) { o.Compress = how }), &forwardertest.Source{Whole: kept.Records})
-		got := packedOf(sender, b)
-		if fmt.Sprint(got) != want {
-			t.Errorf("packed: %v, want %s", got, want)
+		f := newSender(t, options("tcp://"+s.address, nil), &forwardertest.Source{Texts: text})
+		deliver := func(b *forwarders.Batch) {
+			t.Helper()
+			ack, err := f.Deliver(t.Context(), b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := ack.Wait(t.Context()); n != len(b.Offsets) || err != nil {
+				t.Fatalf("Wait = %d, %v, want %d", n, err, len(b.Offsets))
+			}
+		}
+		deliver(forwardertest.Batch(t, "app", 1, 51, text))
+		deliver(forwardertest.Block(forwardertest.Batch(t, "app", 1, 101, text), origin)) // as after the agent's cursor was set back
+		deliver(forwardertest.Block(forwardertest.Batch(t, "app", 101, 201, text), origin))
+		s.once(t, 201)
+		for i, got := range get(s, func() []record.Origin { return s.origins }) {
+			var want record.Origin
+			if i >= 50 && !origin.IsZero() {
+				want = origin
+				want.Sequence += uint64(i % 100)
+			}
+			if got.Agent != want.Agent || got.Epoch != want.Epoch || got.Sequence != want.Sequence || string(got.Stream) != string(want.Stream) {
+				t.Fatalf("record %d is from %+v, want %+v", i, got, want)
+			}
 		}
 	}
-	f("true", compressFast, given(1, 11))
-	f("false", compressBetter, given(1, 11))
-	f("false", compressNone, given(1, 11))
-	f("false", compressFast, given(1, 10)) // the block has more
-	holes := given(1, 11)
-	holes.Offsets[9]++ // a filter left one out
-	f("false", compressFast, holes)
-	dead := given(1, 11)
-	dead.From = "app" // restored from dead letters, which is what the store has
-	f("false", compressFast, dead)
-	dead = given(1, 11)
-	dead.Places = make([]uint64, 10)
-	f("false", compressFast, dead)
 }
 
-func packedOf(s *sender, b *forwarders.Batch) bool { return s.packer.packed(b, s.source) != nil }
-
-// What goes out as it lies in the store arrives, and is what it was.
-func TestPackedBlocksArrive(t *testing.T) {
-	s := startReceiver(t, "tcp", "127.0.0.1:0", nil)
-	b := forwardertest.Batch(t, "app", 1, 101, nil)
-	f := newSender(t, options("tcp://"+s.address, nil), &forwardertest.Source{Whole: b.Records, Texts: text})
-	ack, err := f.Deliver(t.Context(), b)
-	if err != nil {
-		t.Fatal(err)
+// Blocks are not taken where they would have to be compressed anew.
+func TestBlocksAreTakenAsTheyLieOrNotAtAll(t *testing.T) {
+	for how, want := range map[string]bool{compressFast: true, compressBetter: false, compressNone: false} {
+		f := newSender(t, options("tcp://127.0.0.1:9", func(o *Options) { o.Compress = how }), nil)
+		if got := f.TakesBlocks(); got != want {
+			t.Errorf("compress: %s: takes blocks: %v, want %v", how, got, want)
+		}
 	}
-	if n, err := ack.Wait(t.Context()); n != 100 || err != nil {
-		t.Fatalf("Wait = %d, %v, want 100", n, err)
-	}
-	s.once(t, 101)
 }
 
 // Over a long way batches are larger, so that what may be under way lasts for the round trip.

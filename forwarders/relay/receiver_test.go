@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"crypto/tls"
 	"math/rand/v2"
 	"net"
@@ -38,6 +39,7 @@ type receiver struct {
 	// guarded by mu:
 	known    *relaywire.Known
 	texts    []string
+	origins  []record.Origin
 	gone     []relaywire.Gone
 	frozen   bool
 	conns    map[net.Conn]bool
@@ -215,6 +217,9 @@ func (v *visit) store(d *relaywire.Data) {
 		copy(b.Room(len(raw)), raw)
 		err = b.Decode(raw)
 	}
+	if err == nil {
+		err = b.Stamp(&d.Origin)
+	}
 	n := uint64(0)
 	for _, r := range d.Offsets {
 		n += r.Len()
@@ -225,6 +230,9 @@ func (v *visit) store(d *relaywire.Data) {
 	}
 	for i := range b.Len() {
 		v.texts = append(v.texts, string(b.At(i).Message()))
+		o := b.At(i).Origin()
+		o.Stream = bytes.Clone(o.Stream)
+		v.origins = append(v.origins, o)
 	}
 }
 

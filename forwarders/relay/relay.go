@@ -130,6 +130,9 @@ func (f *Forwarder) Batching() forwarders.Batching {
 	return forwarders.Batching{}
 }
 
+// TakesBlocks says that a block may go out as it lies in the store, unless it is to be compressed otherwise.
+func (f *Forwarder) TakesBlocks() bool { return f.options.Compress == compressFast }
+
 // Deliver writes what the receiver does not have of b, waiting while it has no
 // credit; the Ack waits until that is on its disk.
 func (f *Forwarder) Deliver(ctx context.Context, b *forwarders.Batch) (forwarders.Ack, error) {
@@ -178,15 +181,9 @@ func (f *Forwarder) send(c *conn, l *course, a *ack, b *forwarders.Batch) error 
 		d := &relaywire.Data{Part: relaywire.Part{Line: relaywire.Line{Writer: relaywire.Writer{Agent: c.writer.Agent, Epoch: l.epoch}, Stream: l.stream}, Range: p.Range},
 			Gone: p.gone(b, l.epoch, f.source.Parts)}
 		if p.from < p.to {
-			var raw int
-			if p.from == 0 && p.to == b.Records.Len() {
-				d.Payload, raw = f.packer.packed(b, f.source), b.Records.Size()
+			if err := f.packer.fill(d, b, p.from, p.to, f.source); err != nil {
+				return err
 			}
-			if d.Payload == nil {
-				d.Payload, raw = f.packer.pack(b.Records, p.from, p.to)
-			}
-			d.Raw, d.Offsets = uint32(raw), offsetsOf(b.Offsets[p.from:p.to])
-			d.Sum = relaywire.Sum(p.To-1, b.Records.At(p.to-1))
 		}
 		err := c.send(d)
 		if err != nil {

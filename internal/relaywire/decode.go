@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"github.com/runnel-log/runnel/record"
 )
 
 // parser reads a frame's content from its front. What is wrong first stays; from then on
@@ -224,10 +226,27 @@ func (m *Data) parse(p *parser) {
 			p.fail("a record is said to be gone")
 		}
 	}
-	m.Sum, m.Raw = p.u64(), p.u32()
+	m.Sum, m.Raw, m.Origin = p.u64(), p.u32(), p.origin(records)
 	if m.Sum == 0 || m.Raw == 0 || m.Raw > MaxPayload {
 		p.fail("it says nothing of its records")
 	}
+}
+
+// origin reads that of the first of some records.
+func (p *parser) origin(records uint64) (o record.Origin) {
+	switch p.byte() {
+	case 0:
+		return o
+	case 1:
+	default:
+		p.fail("its records have neither an origin of their own nor not")
+		return o
+	}
+	o = record.Origin{Agent: p.agent(), Epoch: p.u32(), Sequence: p.uint(), Stream: []byte(p.text())}
+	if o.IsZero() || o.Sequence+records < o.Sequence {
+		p.fail("an origin is none, or goes beyond the last offset")
+	}
+	return o
 }
 
 func (m *Data) gone(p *parser) {

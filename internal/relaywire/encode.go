@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/runnel-log/runnel/record"
 )
 
 var (
@@ -85,13 +87,10 @@ func seal(frame []byte) {
 	le.PutUint32(frame[4:], crc32.Checksum(content, castagnoli))
 }
 
-// Sum is the checksum of a record at an offset of its line, as its store has encoded it: never 0.
+// Sum is the checksum of a record at an offset of its line, as its store hands it out, with its
+// origin if it has one: never 0.
 func Sum(offset uint64, encoded []byte) uint64 {
-	var at [8]byte
-	le.PutUint64(at[:], offset)
-	c := crc32.Update(crc32.Update(0, castagnoli, at[:]), castagnoli, encoded)
-	i := crc32.Update(crc32.Update(0, crc32.IEEETable, at[:]), crc32.IEEETable, encoded)
-	return max(1, uint64(c)<<32|uint64(i))
+	return record.DigestOf(encoded, nil).Sum(offset)
 }
 
 func appendUint(dst []byte, v uint64) []byte { return binary.AppendUvarint(dst, v) }
@@ -194,9 +193,21 @@ func (m *Data) append(dst []byte) []byte {
 	}
 	dst = appendRanges(dst, m.Offsets)
 	if len(m.Offsets) > 0 {
-		dst = le.AppendUint32(le.AppendUint64(dst, m.Sum), m.Raw)
+		dst = appendOrigin(le.AppendUint32(le.AppendUint64(dst, m.Sum), m.Raw), &m.Origin)
 	}
 	return dst // the payload is the rest
+}
+
+// appendOrigin puts a 1 before one, and a 0 in place of none.
+func appendOrigin(dst []byte, o *record.Origin) []byte {
+	switch {
+	case o.IsZero():
+		return append(dst, 0)
+	case o.Child != 0, len(o.Stream) > MaxText:
+		panic(fmt.Sprintf("bug: an origin of child %d, with a stream of %d bytes", o.Child, len(o.Stream)))
+	}
+	dst = le.AppendUint32(append(append(dst, 1), o.Agent[:]...), o.Epoch)
+	return append(appendUint(appendUint(dst, o.Sequence), uint64(len(o.Stream))), o.Stream...)
 }
 
 func (m *Ack) append(dst []byte) []byte { return appendUint(dst, m.Number) }

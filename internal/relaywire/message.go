@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/runnel-log/runnel/record"
 )
 
 // Version is the version of the protocol that this package speaks.
@@ -91,6 +93,9 @@ type Data struct {
 	Offsets Ranges // of the records, in order; the last ends at To
 	Payload []byte // their batch, compressed with s2; empty without records
 	Raw     uint32 // the length of Payload, decompressed
+	// Origin is where the first record was stored first, and the ith so many further on: of those whose encoding has no origin. The
+	// zero value: at this offset of this line. Its Child is 0.
+	Origin record.Origin
 
 	// Origins is computed by the receiver: where the records were first stored, one Part after another, of those
 	// that another agent or line had first; their children (record.Origin.Child) are left out.

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"github.com/runnel-log/runnel/record"
 )
 
 var (
@@ -37,6 +39,8 @@ func samples() []Message {
 		&Data{Number: 1, Part: Part{Line{Writer{Epoch: 3}, "app"}, Range{7, 27}}, Gone: []Gone{{Range{7, 9}, Retention}, {Range{9, 10}, Damage}, {Range{12, 14}, Damage}}},
 		&Data{Number: 300, Part: Part{Line{Writer{Epoch: 3}, "app"}, Range{7, 27}}, Sum: 5, Gone: []Gone{{Range{7, 9}, Retention}},
 			Offsets: Ranges{{10, 20}, {25, 27}}, Payload: []byte("compressed"), Raw: 4000},
+		&Data{Number: 300, Part: Part{Line{Writer{Epoch: 3}, "app"}, Range{10, 20}}, Sum: 5, Offsets: Ranges{{10, 20}}, Payload: []byte("compressed"), Raw: 4000,
+			Origin: record.Origin{Agent: host, Epoch: math.MaxUint32, Sequence: math.MaxUint64 - 10, Stream: []byte("the host's")}},
 		&Ack{Number: 1}, &Ack{Number: math.MaxUint64},
 		&Nack{Code: CodeVersion}, &Nack{Code: CodeFull, Text: "the disk is full", After: time.Minute}, &Nack{Code: 200},
 		&Report{}, &Report{Lag: lag},
@@ -196,6 +200,15 @@ func TestWhatNobodyWouldSayIsMalformed(t *testing.T) {
 	f("gone for a third reason", data(func(d *Data) { d.Gone = []Gone{{Range{7, 8}, 3}} }))
 	f("gone in pieces", data(func(d *Data) { d.Gone = []Gone{{Range{7, 8}, 1}, {Range{8, 9}, 1}} }))
 	f("gone backwards", data(func(d *Data) { d.Gone = []Gone{{Range{8, 9}, 1}, {Range{7, 8}, 1}} }))
+	f("records from behind the last offset", data(func(d *Data) { d.Origin = record.Origin{Agent: host, Sequence: math.MaxUint64 - 11} }))
+	origin := func(bytes ...byte) []byte {
+		d := &Data{Number: 1, Part: Part{Line{Writer{Epoch: 3}, "a"}, Range{7, 8}}, Sum: 5, Offsets: Ranges{{7, 8}}, Raw: 5}
+		content := raw(d)
+		return frame(append(append(content[:len(content)-1], bytes...), 'x')...)
+	}
+	f("an origin that is none", origin(append([]byte{1}, make([]byte, 16+4+1+1)...)...))
+	f("an origin of a second kind", origin(2))
+	f("an origin that is cut off", origin(append([]byte{1}, make([]byte, 16)...)...))
 	f("no sum", data(func(d *Data) { d.Sum = 0 }))
 	f("no length", data(func(d *Data) { d.Raw = 0 }))
 	f("64.5 MiB and a byte, decompressed", data(func(d *Data) { d.Raw = MaxPayload + 1 }))
@@ -409,7 +422,7 @@ func TestSumsTellPlacesAndRecordsApart(t *testing.T) {
 			seen[sum] = what
 		}
 	}
-	if got, want := Sum(7, []byte("runnel")), uint64(0x441e50870690c4f9); got != want {
+	if got, want := Sum(7, []byte("runnel")), uint64(0x953c0c9039fc770d); got != want {
 		t.Errorf("got %x want %x", got, want)
 	}
 }

@@ -88,7 +88,9 @@ func decode(d *relaywire.Data) (_ *record.Batch, err error) {
 	if records != uint64(b.Len()) {
 		return nil, wrong(d, "%d records at %d offsets", b.Len(), records)
 	}
-	if sum := relaywire.Sum(d.To-1, b.At(b.Len()-1)); sum != d.Sum {
+	f := frame{Data: d}
+	last := f.originOf(b.Len() - 1)
+	if sum := record.DigestOf(b.At(b.Len()-1), &last).Sum(d.To - 1); sum != d.Sum {
 		return nil, wrong(d, "its last record sums up to %016x, and it says %016x", sum, d.Sum)
 	}
 	return b, nil
@@ -118,9 +120,9 @@ func (x *session) store(f *frame, size int64) error {
 		return nil
 	}
 	came := f.batch.Len()
-	b := f.fresh(verdict)
+	b, whole := f.fresh(verdict)
 	records, bytes := b.Len(), b.Size()
-	if answer.receipt, err = x.in.relay(x.ctx, f.Stream, b, k.marks(x, verdict)...); err != nil {
+	if answer.receipt, err = x.in.relay(x.ctx, f.Stream, b, whole, k.marks(x, verdict)...); err != nil {
 		unlock()
 		x.in.counters.errors("not_taken").Inc()
 		x.in.events.notTaken(x.conn.URL, err)

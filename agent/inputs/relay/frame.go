@@ -22,6 +22,7 @@ const (
 type frame struct {
 	*relaywire.Data
 	batch  *record.Batch
+	bare   bool                    // no record says of itself where it is from, or where it goes
 	agents []relaywire.Agent       // whose records it has, the sender first, each once
 	lined  map[relaywire.Agent]int // and of how many lines
 	runs   []run                   // in order
@@ -57,11 +58,54 @@ type traced struct {
 // trace finds out where the records are from, and whether the sender may bring them.
 func (f *frame) trace(x *session) error {
 	f.agents, f.lined = append(f.agents, x.writer.Agent), map[relaywire.Agent]int{x.writer.Agent: 0}
+	if f.bare = f.batch.Bare(); f.bare {
+		if err := f.traceAll(x); err != nil {
+			return err
+		}
+	} else if err := f.traceEach(x); err != nil {
+		return err
+	}
+	for _, line := range f.order {
+		line.settle()
+		line.first = len(f.Origins)
+		for _, r := range line.ranges {
+			f.Origins = append(f.Origins, relaywire.Part{Line: line.Line, Range: r})
+		}
+	}
+	return nil
+}
+
+// traceAll does so for records that have what the frame says of all of them.
+func (f *frame) traceAll(x *session) error {
+	r := run{n: f.batch.Len(), line: here}
+	switch o := &f.Origin; {
+	case r.n == 0:
+		return nil
+	case o.IsZero():
+	case relaywire.Agent(o.Agent) == x.in.own.Agent:
+		f.looped, r.line = r.n, own
+	default:
+		line, err := f.line(x, o)
+		if err != nil {
+			return err
+		}
+		line.ranges = relaywire.Ranges{{From: o.Sequence, To: o.Sequence + uint64(r.n)}} // relaywire has seen to it that this cannot wrap
+		r.from, r.line = o.Sequence, line
+	}
+	f.runs = append(f.runs, r)
+	return nil
+}
+
+// traceEach does so record by record.
+func (f *frame) traceEach(x *session) error {
 	for i := range f.batch.Len() {
 		if i%lookEvery == 0 && x.ctx.Err() != nil {
 			return errStopped
 		}
 		o := f.batch.At(i).Origin()
+		if o.IsZero() {
+			o = f.originOf(i)
+		}
 		switch {
 		case o.IsZero():
 			f.plain(i, here)
@@ -85,14 +129,17 @@ func (f *frame) trace(x *session) error {
 			f.add(i, o.Sequence, line)
 		}
 	}
-	for _, line := range f.order {
-		line.settle()
-		line.first = len(f.Origins)
-		for _, r := range line.ranges {
-			f.Origins = append(f.Origins, relaywire.Part{Line: line.Line, Range: r})
-		}
-	}
 	return nil
+}
+
+// originOf is what the frame says of its ith record, if that says nothing itself; zero: it is of
+// the line that it came along.
+func (f *frame) originOf(i int) record.Origin {
+	o := f.Origin
+	if !o.IsZero() {
+		o.Sequence += uint64(i)
+	}
+	return o
 }
 
 // had notes an offset, and reports whether it was there before.
@@ -192,21 +239,28 @@ func (f *frame) may(x *session, o *record.Origin) error {
 // originSize is what an origin adds to a record, beside the stream's name.
 const originSize = 32
 
-// fresh returns the records that are new, as they are stored here, and gives up the rest.
-func (f *frame) fresh(v *relaywire.Verdict) *record.Batch {
-	if f.asItIs(v) {
-		return f.batch
+// fresh returns the records that are new, as they are stored here, and gives up the rest; or all of them as they came, with whole
+// to say where they are from.
+func (f *frame) fresh(v *relaywire.Verdict) (b *record.Batch, whole *record.Block) {
+	if len(f.Offsets) == 0 {
+		return f.batch, nil
 	}
-	b := record.NewBatch()
-	b.Room(f.batch.Size() + f.batch.Len()*(originSize+len(f.Stream))) // at once, and not piece by piece
+	if whole = f.asItIs(v); whole != nil {
+		return f.batch, whole
+	}
+	b = record.NewBatch()
+	b.Room(f.batch.Size() + f.batch.Len()*(originSize+max(len(f.Stream), len(f.Origin.Stream)))) // at once, and not piece by piece
 	b.Reset()
-	o := record.Origin{Agent: f.Agent, Epoch: f.Epoch, Stream: []byte(f.Stream)}
+	line := record.Origin{Agent: f.Agent, Epoch: f.Epoch, Stream: []byte(f.Stream)}
 	missing := relaywire.Ranges(v.Missing)
 	offsets := f.Offsets
 	at := offsets[0].From
 	for _, r := range f.runs {
 		for i := r.first; i < r.first+r.n; i++ {
-			o.Sequence = at
+			o := f.originOf(i)
+			if o.IsZero() {
+				o, o.Sequence = line, at
+			}
 			if f.isNew(v, missing, &r, i, at) {
 				view := f.batch.At(i)
 				if b.AppendRelayed(view, &o) != nil && b.AppendRouted(view, "") != nil { // at the size limit its origin is not kept
@@ -220,7 +274,7 @@ func (f *frame) fresh(v *relaywire.Verdict) *record.Batch {
 		}
 	}
 	f.batch.Release()
-	return b
+	return b, nil
 }
 
 // isNew reports whether a record of a run is neither known along this line nor from its origin.
@@ -236,28 +290,36 @@ func (f *frame) isNew(v *relaywire.Verdict, missing relaywire.Ranges, r *run, i 
 	return relaywire.Ranges(v.Origins[r.line.first+part]).Has(relaywire.Range{From: sequence, To: sequence + 1})
 }
 
-// asItIs reports whether all is new, has its origin already and is routed nowhere.
-func (f *frame) asItIs(v *relaywire.Verdict) bool {
-	if len(f.Offsets) == 0 {
-		return true
-	}
+// asItIs returns the frame as a block if all is new, routed nowhere, and from where one origin can
+// say; else nil.
+func (f *frame) asItIs(v *relaywire.Verdict) *record.Block {
 	if len(v.Missing) != 1 || v.Missing[0] != f.Range {
-		return false
+		return nil
 	}
 	for i, o := range f.Origins {
 		if new := v.Origins[i]; len(new) != 1 || new[0] != o.Range {
-			return false
+			return nil
 		}
 	}
+	whole := &record.Block{Body: f.Payload, Origin: f.Origin}
 	for _, r := range f.runs {
-		if r.line == here || r.line == twice || r.line == own {
-			return false
+		switch r.line {
+		case twice, own:
+			return nil
+		case here:
+			if len(f.Offsets) > 1 {
+				return nil
+			}
+			whole.Origin = record.Origin{Agent: f.Agent, Epoch: f.Epoch, Sequence: f.Offsets[0].From, Stream: []byte(f.Stream)}
 		}
+	}
+	if f.bare {
+		return whole
 	}
 	for i := range f.batch.Len() {
 		if len(f.batch.At(i).Stream()) > 0 {
-			return false
+			return nil
 		}
 	}
-	return true
+	return whole
 }

@@ -66,9 +66,9 @@ func TestWhoIsHeldUpByTheStoreIsTold(t *testing.T) {
 	k := with(func(o *Options) { o.patience = usualPatience; o.patience.stored = 100 * time.Millisecond })
 	k.New = func(o config.Options, s inputs.Setup) (inputs.Input, error) {
 		relay := s.Relay
-		s.Relay = func(ctx context.Context, stream string, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
+		s.Relay = func(ctx context.Context, stream string, b *record.Batch, whole *record.Block, marks ...inputs.Mark) (inputs.Receipt, error) {
 			<-release
-			return relay(ctx, stream, b, marks...)
+			return relay(ctx, stream, b, whole, marks...)
 		}
 		return New(o.(*Options), s)
 	}

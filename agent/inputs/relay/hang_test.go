@@ -21,13 +21,13 @@ func TestConnectionsOfAnAgentThatWaitsDoNotPileUp(t *testing.T) {
 	})
 	k.New = func(o config.Options, s inputs.Setup) (inputs.Input, error) {
 		relay := s.Relay
-		s.Relay = func(ctx context.Context, stream string, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
+		s.Relay = func(ctx context.Context, stream string, b *record.Batch, whole *record.Block, marks ...inputs.Mark) (inputs.Receipt, error) {
 			select {
 			case came <- struct{}{}:
 			case <-release:
 			}
 			<-release // as the store does while its disk hangs
-			return relay(ctx, stream, b, marks...)
+			return relay(ctx, stream, b, whole, marks...)
 		}
 		return New(o.(*Options), s)
 	}
