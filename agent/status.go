@@ -105,7 +105,7 @@ func (h host) Status() query.Status {
 	}
 	s := query.Status{Agent: query.AgentStatus{Name: c.Name, PID: os.Getpid(), DataDir: c.DataDir, Config: c.File,
 		RSS: residentBytes(), DiskMax: c.MaxSize}}
-	s.Certificates = a.certificates.status()
+	s.Certificates, s.Ending = a.certificates.status()
 	for _, in := range a.store.Streams() {
 		s.Agent.DiskUsed += in.Bytes
 		s.Streams = append(s.Streams, query.StreamStatus{Name: in.Name, First: in.First, Next: in.Next, Records: in.Records, Bytes: in.Bytes,
