@@ -189,6 +189,7 @@ func moduleStatus(m *module) query.ModuleStatus {
 // status describes the delivery and its cursors.
 func (d *delivery) status(rate float64) query.ForwarderStatus {
 	s := query.ForwarderStatus{Name: d.name, Kind: d.config.Kind.Name, To: d.config.To, Rate: rate}
+	_, s.Remembers = d.config.Options.(forwarders.Remembering)
 	d.mu.Lock()
 	s.State, s.LastError, s.LastErrorAt, s.NextTry = d.state, d.lastErr, d.lastFail, d.nextTry
 	d.mu.Unlock()

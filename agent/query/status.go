@@ -175,7 +175,8 @@ type ForwarderStatus struct {
 	Name        string         `json:"name"`
 	Kind        string         `json:"kind"`
 	To          string         `json:"to"`
-	Using       string         `json:"using,omitempty"` // the one of several destinations that it is connected to
+	Using       string         `json:"using,omitempty"`     // the one of several destinations that it is connected to
+	Remembers   bool           `json:"remembers,omitempty"` // its receivers keep what they were told, and are sent only what they have lost
 	Streams     []CursorStatus `json:"streams"`
 	State       string         `json:"state"` // up, retrying or stopped
 	LastError   string         `json:"last_error,omitempty"`
