@@ -18,7 +18,7 @@ func farTrial(t *testing.T, o farOptions, f func(ctx context.Context, c *far, ra
 	by := newSeed()
 	c := newFar(t, o)
 	try(t, c.Chain, by, func(trial *Trial) {
-		trial.Rate, trial.Within = farRate, 3*time.Minute
+		trial.Rate, trial.Within, trial.Excused = farRate, 3*time.Minute, o.excused
 		trial.Instead = func(ctx context.Context) error {
 			for _, each := range c.Passing() {
 				if err := c.connected(ctx, each); err != nil {
