@@ -209,6 +209,7 @@ func (a *Agent) open(c *Config) error {
 	}
 	a.rememberBelow()
 	a.metrics.RegisterMetricsWriter(a.writeBelow)
+	a.metrics.RegisterMetricsWriter(a.certificates.write)
 	a.metrics.NewGauge("runnel_audit_unexplained_records", func() float64 { return float64(auditOf(store.Books()).Unexplained) })
 	if a.forwarderBook, err = openBook(store, bookForwarders); err != nil {
 		a.events.bookDamaged(bookForwarders, err)

@@ -3,8 +3,12 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"sync"
 	"time"
+
+	"github.com/VictoriaMetrics/metrics"
 
 	"github.com/runnel-log/runnel/agent/query"
 	"github.com/runnel-log/runnel/internal/config"
@@ -25,8 +29,19 @@ type dated struct {
 	*tlsconf.Dates
 	part string // as `status` calls it
 	at   *config.At
-	bad  string // why it is out of date; empty: it is not
+	spoken
 }
+
+// spoken is what was said of the dates of a file.
+type spoken struct {
+	bad  string    // why it is out of date; empty: it is not
+	soon time.Time // when it was last said to end soon; zero: it does not, or is out of date
+}
+
+const (
+	// endsSoon is how long before it goes out of date a file is spoken of, and sayAgain how often.
+	endsSoon, sayAgain = 14 * 24 * time.Hour, 24 * time.Hour
+)
 
 // datesIn lists the files of c that have dates.
 func datesIn(c *Config) (all []dated) {
@@ -46,18 +61,18 @@ func datesIn(c *Config) (all []dated) {
 }
 
 // look looks at every file that c names. It calls changed for each that has gone out of date, and, with an
-// empty string, for each that was and is good again.
-func (cs *certificates) look(c *Config, now time.Time, changed func(part, file, bad string)) {
+// empty string, for each that was and is good again; and soon for each that ends soon, once a day.
+func (cs *certificates) look(c *Config, now time.Time, changed func(part, file, bad string), soon func(part, file string, until time.Time)) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	if cs.of != c {
-		before := make(map[string]string)
+		before := make(map[string]spoken)
 		for _, d := range cs.dates {
-			before[d.part+"\x00"+d.File] = d.bad
+			before[d.part+"\x00"+d.File] = d.spoken
 		}
 		cs.of, cs.dates = c, datesIn(c)
 		for i := range cs.dates {
-			cs.dates[i].bad = before[cs.dates[i].part+"\x00"+cs.dates[i].File]
+			cs.dates[i].spoken = before[cs.dates[i].part+"\x00"+cs.dates[i].File]
 		}
 	}
 	for i := range cs.dates {
@@ -70,19 +85,43 @@ func (cs *certificates) look(c *Config, now time.Time, changed func(part, file, 
 			d.bad = bad
 			changed(d.part, d.File, bad)
 		}
+		switch until := d.Until(); {
+		case bad != "" || until.Sub(now) > endsSoon:
+			d.soon = time.Time{}
+		case now.Sub(d.soon) >= sayAgain:
+			d.soon = now
+			soon(d.part, d.File, until)
+		}
 	}
 }
 
-// status lists what is out of date.
-func (cs *certificates) status() (bad []query.CertificateStatus) {
+// status lists what is out of date, and what soon will be.
+func (cs *certificates) status() (bad, ending []query.CertificateStatus) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
 	for _, d := range cs.dates {
-		if d.bad != "" {
-			bad = append(bad, query.CertificateStatus{Part: d.part, File: d.File, Error: d.bad})
+		s := query.CertificateStatus{Part: d.part, File: d.File, Until: d.Until(), Error: d.bad}
+		switch {
+		case d.bad != "":
+			bad = append(bad, s)
+		case !d.soon.IsZero():
+			ending = append(ending, s)
 		}
 	}
-	return bad
+	return bad, ending
+}
+
+// write writes when each file goes out of date.
+func (cs *certificates) write(w io.Writer) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	const name = "runnel_tls_certificate_expires_timestamp_seconds"
+	metrics.WriteMetadataIfNeeded(w, name, "gauge")
+	for i := range cs.dates {
+		if d := &cs.dates[i]; !d.Until().IsZero() {
+			fmt.Fprintf(w, "%s{part=\"%s\",key=\"%s\",file=\"%s\"} %d\n", name, d.part, d.Key, labelOf(d.File), d.Until().Unix())
+		}
+	}
 }
 
 // lookAtDates says what has gone out of date, and has forwarders try at once when something is in date again.
@@ -98,7 +137,7 @@ func (a *Agent) lookAtDates(now time.Time) {
 		} else {
 			a.events.outOfDate(part, bad)
 		}
-	})
+	}, a.events.endsSoon)
 	if mended {
 		a.retryNow()
 	}

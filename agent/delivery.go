@@ -249,9 +249,10 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 // pass works out what becomes of the records that the cursor passes on its way
 // from s.from to next, and which dead letters are among them. d.mu is held.
 func (d *delivery) pass(s *sent, delivered int, next uint64) (p storage.Passed, graves []*grave) {
-	p.Delivered, p.Repeated = uint64(delivered), uint64(min(delivered, s.again))
 	p.Filtered = uint64(doubtful(s.ack)) // not sent, and not known to have arrived: the forwarder counts and says so
-	p.Delivered -= p.Filtered
+	p.Filtered += uint64(unsent(s.ack, d.counts.of(s.stream).top.Load()))
+	p.Delivered = uint64(delivered) - p.Filtered
+	p.Repeated = min(p.Delivered, uint64(s.again))
 	for _, g := range d.skip[s.stream] {
 		if g.offset >= s.from && g.offset < next {
 			graves = append(graves, g)
@@ -290,6 +291,15 @@ func doubtful(ack forwarders.Ack) int {
 	return 0
 }
 
+// unsent returns how many of the records that an ack is of, below an offset, were not sent as the receiver had
+// settled them: of a cursor that was set back they have been counted for what they are.
+func unsent(ack forwarders.Ack, below uint64) int {
+	if u, ok := ack.(forwarders.Unsender); ok && below > 0 {
+		return u.Unsent(below)
+	}
+	return 0
+}
+
 func (d *delivery) fail(err error, wait time.Duration) {
 	d.counts.retries.Inc()
 	d.mu.Lock()
@@ -320,8 +330,8 @@ func (d *delivery) retire() {
 	d.retired = true
 }
 
-// setCursor makes the next session start stream at offset to; or returns errReplaced.
-func (d *delivery) setCursor(stream string, to uint64) error {
+// setCursor makes the next session start stream at offset to, by hand or not; or returns errReplaced.
+func (d *delivery) setCursor(stream string, to uint64, byHand bool) error {
 	d.mu.Lock()
 	d.endSession()
 	d.mu.Unlock()
@@ -334,6 +344,9 @@ func (d *delivery) setCursor(stream string, to uint64) error {
 	defer d.mu.Unlock()
 	d.endSession() // the next may have begun
 	d.moves++
+	if top := &d.counts.of(stream).top; byHand && to < d.next[stream] {
+		top.Store(max(top.Load(), d.next[stream]))
+	}
 	d.next[stream] = to
 	delete(d.skip, stream)
 	delete(d.narrow, stream)
@@ -355,7 +368,7 @@ const durableWithin = 5 * time.Second
 
 // moveCursor is setCursor that returns once the move is durable.
 func (d *delivery) moveCursor(stream string, to uint64) error {
-	if err := d.setCursor(stream, to); err != nil {
+	if err := d.setCursor(stream, to, true); err != nil {
 		return err
 	}
 	d.retryNow() // it may be the record that was in the way

@@ -343,7 +343,7 @@ func TestMovedCursorIsFollowed(t *testing.T) {
 	appendMessages(t, s, "app", numbered(0, 5)...)
 	d := deliver(t, s, f, ForwarderConfig{})
 	f.waitFor(t, 5)
-	if err := d.setCursor("app", 3); err != nil {
+	if err := d.setCursor("app", 3, true); err != nil {
 		t.Fatal(err)
 	}
 	checkMessages(t, f.waitFor(t, 8), append(numbered(0, 5), numbered(2, 5)...))

@@ -29,7 +29,8 @@ type deliveryCounts struct {
 type streamCounts struct {
 	delivered, filtered, expired, damaged, dead, repeated *metrics.Counter
 	outlook                                               outlook
-	trimmed                                               uint64 // behind the last that was trimmed early: noteEnds' own
+	top                                                   atomic.Uint64 // where the cursor had come to when it was set back by hand; 0: it was not
+	trimmed                                               uint64        // behind the last that was trimmed early: noteEnds' own
 }
 
 // pass counts what a cursor passed.

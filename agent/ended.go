@@ -146,6 +146,12 @@ func (d *delivery) followEnds(ctx context.Context) (stop func()) {
 		return func() {}
 	}
 	d.store.KeepEnded(d.name, e.Holds())
+	for _, s := range d.store.Streams() { // what went before was said before
+		if d.covers(s.Name) {
+			counts := d.counts.of(s.Name)
+			counts.trimmed = max(counts.trimmed, s.First)
+		}
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -195,13 +201,13 @@ func (c *streamCounts) early(d *delivery, stream string, from, to uint64) {
 	d.events.trimmedEarly(d.name, stream, from, to)
 }
 
-// expectEnds has records kept from the first on, where the forwarder wants them kept, before any of them is delivered.
-func (d *delivery) expectEnds(stream string, first uint64) {
+// expectEnds has records kept from an offset on, where the forwarder wants them kept, before any of them is delivered.
+func (d *delivery) expectEnds(stream string, from uint64) {
 	if _, ok := d.forwarder.(forwarders.Ender); !ok {
 		return
 	}
 	if _, has := d.store.Cursor(storage.EndedName(d.name), stream); !has {
-		d.store.MoveCursor(storage.EndedName(d.name), stream, first)
+		d.store.MoveCursor(storage.EndedName(d.name), stream, from)
 	}
 }
 

@@ -28,7 +28,8 @@ func (a *testAgent) hasEnded(t *testing.T, next uint64) {
 
 // A stream that pushes back keeps what the next agent has acknowledged, until the last one has it.
 func TestRecordsAreKeptUntilTheLastAgentHasThem(t *testing.T) {
-	f := func(option string, keeps bool) {
+	t.Parallel()
+	f := func(t *testing.T, option string, keeps bool) {
 		dirs := [3]string{shortDir(t), shortDir(t), shortDir(t)}
 		top := fmt.Sprintf("'unix://%s/relay.sock'", dirs[2])
 		middle := startAgent(t, dirs[1], fmt.Sprintf(middleConfig, top, ""), nil)
@@ -56,14 +57,15 @@ func TestRecordsAreKeptUntilTheLastAgentHasThem(t *testing.T) {
 		below.hasEnded(t, 601)
 		middle.hasEnded(t, 601)
 	}
-	t.Run("end", func(t *testing.T) { f(toTheEnd, true) })
-	t.Run("hop", func(t *testing.T) { f("", false) })
+	t.Run("end", func(t *testing.T) { t.Parallel(); f(t, toTheEnd, true) })
+	t.Run("hop", func(t *testing.T) { t.Parallel(); f(t, "", false) })
 }
 
 // What an agent that is lost for ever had not passed on goes up another way, if it was kept until its end; and
 // else is lost with it.
 func TestATierThatIsLostForEver(t *testing.T) {
-	f := func(option string, arrive int) {
+	t.Parallel()
+	f := func(t *testing.T, option string, arrive int) {
 		dirs := [4]string{shortDir(t), shortDir(t), shortDir(t), shortDir(t)}
 		to := func(dir string) string { return fmt.Sprintf("'unix://%s/relay.sock'", dir) }
 		topConfig := fmt.Sprintf(centralConfig, "DIR/relay.sock")
@@ -112,6 +114,6 @@ func TestATierThatIsLostForEver(t *testing.T) {
 			t.Errorf("%d records are in doubt", got)
 		}
 	}
-	t.Run("end", func(t *testing.T) { f(toTheEnd, 600) })
-	t.Run("hop", func(t *testing.T) { f("", 400) })
+	t.Run("end", func(t *testing.T) { t.Parallel(); f(t, toTheEnd, 600) })
+	t.Run("hop", func(t *testing.T) { t.Parallel(); f(t, "", 400) })
 }

@@ -63,6 +63,10 @@ func (e events) outOfDate(part, err string) {
 	e.log.Error().Str("used_by", part).Str("error", err).Msg("a certificate is out of date; peers that look refuse it until its files are replaced")
 }
 
+func (e events) endsSoon(part, file string, until time.Time) {
+	e.log.Warn().Str("used_by", part).Str("file", file).Time("until", until).Msg("a certificate ends soon; put another in the place of its files before that")
+}
+
 func (e events) inDate(part, file string) {
 	e.log.Info().Str("used_by", part).Str("file", file).Msg("a certificate is in date again")
 }

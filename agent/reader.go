@@ -83,15 +83,17 @@ func (r *reader) streams() []string {
 		if _, ok := r.at[s.Name]; ok {
 			continue
 		}
-		r.d.expectEnds(s.Name, s.First)
 		at, ok := r.d.position(s.Name)
+		from := s.First
 		if !ok {
 			at = s.First
 			if r.d.config.Start == "end" && !started {
 				at = s.Next
 			}
 			r.d.setPosition(s.Name, at)
+			from = at
 		}
+		r.d.expectEnds(s.Name, from)
 		r.at[s.Name] = at
 		r.d.counts.of(s.Name) // its metrics appear before its first record is through
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/runnel-log/runnel/internal/client"
 )
 
 // hostConfig is that of the lower tier: where it sends to, as a YAML list.
@@ -272,5 +274,48 @@ forwarders: {out: {type: test, from: ["*"]}}
 		} else if m != "first" {
 			t.Fatalf("got %.20q, want number %d", m, next)
 		}
+	}
+}
+
+// What a filter left out before cannot be sent when the cursor is set back: it counts as filtered, as does what the receiver
+// has, and the API says so to whoever sets it.
+func TestACursorThatIsSetBackSendsNothingThatWasSettled(t *testing.T) {
+	below, above, config := tiersOf(t, `, where: 'int(message) % 3 == 0'`)
+	feed(t, below, 1, 301)
+	delivered(t, below, 301)
+	if err := below.reload(strings.Replace(config[0], `, where: 'int(message) % 3 == 0'`, "", 1)); err != nil {
+		t.Fatal(err)
+	}
+	at, err := client.Locate(client.Flags{API: below.api, TokenFile: filepath.Join(below.dir, "data", "token")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	agent, err := client.New(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	move := func(to int) (said struct{ Remembered bool }) {
+		t.Helper()
+		if err := agent.Post(t.Context(), "/api/v1/cursors", map[string]any{"forwarder": "up", "stream": "app", "set": to}, &said); err != nil {
+			t.Fatal(err)
+		}
+		return said
+	}
+	if !move(1).Remembered {
+		t.Error("whoever sets it back is not told what that does")
+	}
+	delivered(t, below, 301)
+	feed(t, below, 301, 401) // is delivered as ever
+	delivered(t, below, 401)
+	above.stored(t, "app", 200)
+	waitUntil(t, "200 to be delivered and 500 filtered", func() bool {
+		c := below.status().Forwarders[0].Streams[0]
+		return c.Delivered == 200 && c.Filtered == 500
+	})
+	if got := below.audit().Unexplained; got != 0 {
+		t.Errorf("%d records are unexplained", got)
+	}
+	if move(401).Remembered {
+		t.Error("a cursor that is not set back is said to be")
 	}
 }

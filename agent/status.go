@@ -105,7 +105,7 @@ func (h host) Status() query.Status {
 	}
 	s := query.Status{Agent: query.AgentStatus{Name: c.Name, PID: os.Getpid(), DataDir: c.DataDir, Config: c.File,
 		RSS: residentBytes(), DiskMax: c.MaxSize}}
-	s.Certificates = a.certificates.status()
+	s.Certificates, s.Ending = a.certificates.status()
 	for _, in := range a.store.Streams() {
 		s.Agent.DiskUsed += in.Bytes
 		s.Streams = append(s.Streams, query.StreamStatus{Name: in.Name, First: in.First, Next: in.Next, Records: in.Records, Bytes: in.Bytes,
@@ -189,6 +189,7 @@ func moduleStatus(m *module) query.ModuleStatus {
 // status describes the delivery and its cursors.
 func (d *delivery) status(rate float64) query.ForwarderStatus {
 	s := query.ForwarderStatus{Name: d.name, Kind: d.config.Kind.Name, To: d.config.To, Rate: rate}
+	_, s.Remembers = d.config.Options.(forwarders.Remembering)
 	d.mu.Lock()
 	s.State, s.LastError, s.LastErrorAt, s.NextTry = d.state, d.lastErr, d.lastFail, d.nextTry
 	d.mu.Unlock()

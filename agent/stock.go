@@ -101,7 +101,7 @@ func (d *delivery) storeMarks(ack forwarders.Ack) []storage.Change {
 // goBack moves a cursor to where a receiver has fallen behind; false if it is there.
 func (d *delivery) goBack(b *forwarders.Behind) bool {
 	at, ok := d.position(b.Stream)
-	if !ok || b.To >= at || d.setCursor(b.Stream, b.To) != nil {
+	if !ok || b.To >= at || d.setCursor(b.Stream, b.To, false) != nil {
 		return false
 	}
 	d.events.rewound(d.name, b, at)

@@ -76,6 +76,14 @@ type Doubter interface {
 	Doubtful() int
 }
 
+// Unsender is an Ack of a batch of which some records were not sent, since the receiver has had them
+// or was told that they are left out: it cannot be sent them any more.
+type Unsender interface {
+	// Unsent returns how many of the records that Wait has counted, at offsets below one, that is. It
+	// is called after Wait.
+	Unsent(below uint64) int
+}
+
 // Behind is an error of Deliver and Wait: the receiver does not have what it acknowledged
 // before, as it was put back to an earlier state, or has lost its disk, or it never had what is not to be left with another. The agent moves
 // the stream's cursor back, counts that as rewound, and offers from there on; the

@@ -332,6 +332,7 @@ func (s *Server) moveCursor(c *fasthttp.RequestCtx) {
 		fail(c, fasthttp.StatusBadRequest, "skip is not a number of records")
 		return
 	}
+	before, remembers := s.standing(m)
 	var to uint64
 	var err error
 	if m.Skip != nil {
@@ -348,8 +349,24 @@ func (s *Server) moveCursor(c *fasthttp.RequestCtx) {
 		fail(c, fasthttp.StatusServiceUnavailable, err.Error())
 	default:
 		s.events.cursorMoved(m.Forwarder, m.Stream, to)
-		answer(c, map[string]any{"forwarder": m.Forwarder, "stream": m.Stream, "next": to})
+		said := map[string]any{"forwarder": m.Forwarder, "stream": m.Stream, "next": to}
+		if remembers && to < before {
+			said["remembered"] = true
+		}
+		answer(c, said)
 	}
+}
+
+// standing returns where a cursor is, and whether its forwarder's receivers remember what they were told.
+func (s *Server) standing(m move) (next uint64, remembers bool) {
+	for _, f := range s.o.Host.Status().Forwarders {
+		for _, st := range f.Streams {
+			if f.Name == m.Forwarder && st.Stream == m.Stream && !st.Redrive {
+				return st.Next, f.Remembers
+			}
+		}
+	}
+	return 0, false
 }
 
 var errTarget = errors.New(`set is neither an offset of the stream, from its first to its next, nor "oldest" or "end"`)

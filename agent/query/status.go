@@ -52,14 +52,16 @@ type Status struct {
 	Streams    []StreamStatus    `json:"streams"`
 	Forwarders []ForwarderStatus `json:"forwarders"`
 
-	Certificates []CertificateStatus `json:"certificates,omitempty"` // that are out of date
+	Certificates []CertificateStatus `json:"certificates,omitempty"`        // that are out of date
+	Ending       []CertificateStatus `json:"certificates_ending,omitempty"` // that will be within 14 days
 }
 
-// CertificateStatus is a file of certificates out of date, in use all the same.
+// CertificateStatus is a file of certificates that is out of date, or soon will be, and is in use.
 type CertificateStatus struct {
-	Part  string `json:"part"` // api, or input or forwarder and its name
-	File  string `json:"file"`
-	Error string `json:"error"`
+	Part  string    `json:"part"` // api, or input or forwarder and its name
+	File  string    `json:"file"`
+	Until time.Time `json:"until"`           // the last moment at which it is good
+	Error string    `json:"error,omitempty"` // empty: it is good still
 }
 
 // AgentStatus is the process. The server fills Name, Version, Started and
@@ -173,7 +175,8 @@ type ForwarderStatus struct {
 	Name        string         `json:"name"`
 	Kind        string         `json:"kind"`
 	To          string         `json:"to"`
-	Using       string         `json:"using,omitempty"` // the one of several destinations that it is connected to
+	Using       string         `json:"using,omitempty"`     // the one of several destinations that it is connected to
+	Remembers   bool           `json:"remembers,omitempty"` // its receivers keep what they were told, and are sent only what they have lost
 	Streams     []CursorStatus `json:"streams"`
 	State       string         `json:"state"` // up, retrying or stopped
 	LastError   string         `json:"last_error,omitempty"`

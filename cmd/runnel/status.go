@@ -280,6 +280,9 @@ func troubleTable(st query.Status, now time.Time) table {
 	for _, c := range st.Certificates {
 		t.add(c.Part, "-", c.Error)
 	}
+	for _, c := range st.Ending {
+		t.add(c.Part, "-", fmt.Sprintf("%s expires in %s, on %s; renew it", c.File, span(max(0, c.Until.Sub(now).Seconds())), c.Until.UTC().Format(time.DateOnly)))
+	}
 	for _, in := range st.Inputs {
 		for _, l := range in.Listeners {
 			if l.LastError != "" {

@@ -15,6 +15,7 @@ func TestStatusTellsLossesFromWhatWasWanted(t *testing.T) {
 	st := query.Status{
 		Inputs: []query.InputStatus{{Name: "net", Listeners: []query.ListenerStatus{
 			{URL: "tcp://:514", LastError: "cut", LastErrorAt: now.Add(-3 * time.Minute)}}}},
+		Ending:    []query.CertificateStatus{{Part: "forwarder hook", File: "/c.pem", Until: now.Add(9*24*time.Hour + 2*time.Hour)}},
 		Pipelines: []query.PipelineStatus{{Name: "main", Dropped: map[string]uint64{"drop": 1, "full": 2501, "damaged": 2}}},
 		Forwarders: []query.ForwarderStatus{{Name: "hook", State: "retrying", LastError: "connection refused",
 			LastErrorAt: now.Add(-10 * time.Second), NextTry: now.Add(110 * time.Second)}},
@@ -32,6 +33,7 @@ func TestStatusTellsLossesFromWhatWasWanted(t *testing.T) {
 		"REJECTED RATE LOST DROPPED",
 		"damaged=2,full=2501 drop=1",
 		"input net 3m tcp://:514: cut",
+		"forwarder hook - /c.pem expires in 9d2h, on 2026-12-01; renew it",
 		"forwarder hook 10s connection refused; next try in 1m50s",
 	} {
 		if !strings.Contains(text, want) {

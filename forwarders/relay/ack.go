@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"slices"
 
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/internal/relaywire"
@@ -70,6 +71,20 @@ func (a *ack) Wait(ctx context.Context) (int, error) {
 
 // Marks returns what the receiver has acknowledged of the line.
 func (a *ack) Marks() []forwarders.Mark { return a.f.memory.marks(a.line) }
+
+// Unsent returns how many of the records that arrived, below an offset, were not sent and are in no doubt.
+func (a *ack) Unsent(below uint64) (n int) {
+	for i, o := range a.offsets[:a.arrived] {
+		if o >= below {
+			break
+		}
+		sent := slices.ContainsFunc(a.frames, func(f sentFrame) bool { return f.part.From <= o && o < f.part.To })
+		if !sent && (a.doubt == nil || !a.doubt[i]) {
+			n++
+		}
+	}
+	return n
+}
 
 // Doubtful returns how many of the records that arrived did not: they are in doubt.
 func (a *ack) Doubtful() (n int) {

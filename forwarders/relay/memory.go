@@ -38,11 +38,12 @@ type memory struct {
 }
 
 // newMemory reads what was remembered. Of lines that the store has no more nothing is, once they have
-// come to their end. What only a receiver has that is not in use any more is not waited for.
+// come to their end. What only a receiver has that is not in use any more, and what cannot be offered to others, is not
+// waited for.
 func newMemory(s forwarders.Source, o *Options) *memory {
 	m := &memory{ends: ends{before: s.Ended}, hold: o.TrimOn == trimOnEnd, acked: make(map[string]map[line]relaywire.Ranges), moved: make(map[string]map[line]bool)}
 	_, now := s.Identity()
-	kept := make(map[line]bool)
+	kept := make(map[line]relaywire.Ranges)
 	looked := make(map[string]bool)
 	s.Marks(func(key string, value []byte) {
 		url, l, ok := parseKey(key)
@@ -54,13 +55,19 @@ func newMemory(s forwarders.Source, o *Options) *memory {
 		if !looked[l.stream] {
 			looked[l.stream] = true
 			for _, p := range s.Parts(l.stream) {
-				kept[line{l.stream, p.Epoch}] = true
+				l := line{l.stream, p.Epoch}
+				kept[l] = kept[l].Add(relaywire.Range{From: p.First, To: p.Next})
 			}
 		}
-		if url != inDoubt && (m.hold || slices.Contains(o.To, url)) {
+		switch used := slices.Contains(o.To, url); {
+		case url != inDoubt && used:
 			m.ends.acked(l, ranges...)
+		case url != inDoubt && m.hold:
+			for _, r := range kept[l] {
+				m.ends.acked(l, within(ranges, r)...)
+			}
 		}
-		if !kept[l] && l.epoch != now && (url == inDoubt || len(m.ends.openOf(l)) == 0) {
+		if len(kept[l]) == 0 && l.epoch != now && (url == inDoubt || len(m.ends.openOf(l)) == 0) {
 			m.stale = append(m.stale, forwarders.Mark{Key: key})
 			return
 		}

@@ -94,6 +94,17 @@ func (d *Dates) Look(now time.Time) error {
 	return err
 }
 
+// Until returns when what Look has found in use goes out of date: of authorities, the last of them;
+// zero where there is nothing that can be used.
+func (d *Dates) Until() (end time.Time) {
+	for _, c := range d.in {
+		if c.NotAfter.After(end) {
+			end = c.NotAfter
+		}
+	}
+	return end
+}
+
 // ReadOnce returns what changes when a file of options does that a part made of them does not read again.
 func ReadOnce(options any) string {
 	h := sha256.New()

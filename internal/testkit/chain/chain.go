@@ -21,6 +21,7 @@ type Options struct {
 	Seed   uint64 // of the proxies
 	TLS    bool   // the tiers speak TLS; else plain TCP, and the proxies know their frames
 	Two    bool   // two clusters, and the host goes to the other when one fails
+	End    bool   // records are kept until the last tier has them
 	Inputs string // the host's inputs and pipelines; empty: Chain.Keyed and Chain.Lines
 	Said   func(format string, args ...any)
 }
@@ -65,7 +66,7 @@ inputs: {below: {type: relay, listen: '%s'%s}}
 `
 	// What is dropped on its way is waited for; the defaults are made for longer lines.
 	forwarderConfig = `
-forwarders: {above: {type: relay, from: ["*"], to: ['%s'], connect_timeout: 2s, timeout: 3s%s}}
+forwarders: {above: {type: relay, from: ["*"], to: ['%s'], connect_timeout: 2s, timeout: 3s%s%s}}
 `
 	// Nothing is taken by retention: what is lost is lost on its way.
 	streamsConfig = `
@@ -140,7 +141,11 @@ func (b *builder) proxy(to string) string {
 
 // forwarder is the section of one that passes on to any of several addresses.
 func (b *builder) forwarder(name string, to ...string) string {
-	return fmt.Sprintf(forwarderConfig, b.scheme+strings.Join(to, "', '"+b.scheme), b.speak[name])
+	until := ""
+	if b.options.End {
+		until = ", trim_on: end"
+	}
+	return fmt.Sprintf(forwarderConfig, b.scheme+strings.Join(to, "', '"+b.scheme), until, b.speak[name])
 }
 
 // Clone copies the host, which must not run, disk and all. The copy has sockets of the

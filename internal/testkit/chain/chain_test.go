@@ -172,3 +172,12 @@ func TestTwoWaysAreOne(t *testing.T) {
 	t.Parallel()
 	run(t, Options{Two: true}, func(by *Trial) { by.Kills = diskKills })
 }
+
+// TestWaysThatKeepTheirRecords: the same where records are offered the other way until they are at the last tier, and
+// disks of the clusters are lost meanwhile.
+func TestWaysThatKeepTheirRecords(t *testing.T) {
+	t.Parallel()
+	run(t, Options{Two: true, End: true}, func(by *Trial) {
+		by.Kills, by.Wiped = diskKills, by.Clusters
+	})
+}

@@ -132,6 +132,7 @@ type farOptions struct {
 	forwarder string // keys of every forwarder
 	host      string // keys of the host's streams
 	far       wiring // of the line from the host
+	excused   string // of complaints
 }
 
 // far is a chain whose tiers are each in a machine of its own, and speak TLS.

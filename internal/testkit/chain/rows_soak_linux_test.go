@@ -22,5 +22,5 @@ const (
 var (
 	losses    = []int{1, 3, 10, 20, 30} // percent
 	lossFor   = time.Minute
-	frozenFor = []time.Duration{time.Second, 10 * time.Second, 35 * time.Second, 90 * time.Second}
+	frozenFor = []time.Duration{time.Second, 10 * time.Second, 35 * time.Second, time.Minute}
 )
