@@ -2,12 +2,17 @@ package agent
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/record"
 )
 
@@ -140,5 +145,70 @@ func TestARestoredMiddleAgreesAboutBlocks(t *testing.T) {
 		host.stop(t)
 		middle.stop(t)
 		central.stop(t)
+	}
+}
+
+// blocker takes blocks, and fails on the first.
+type blocker struct {
+	mu    sync.Mutex
+	given []string // guarded by mu: what each batch was, and its offsets
+}
+
+func (b *blocker) TakesBlocks() bool { return true }
+
+func (b *blocker) Deliver(_ context.Context, batch *forwarders.Batch) (forwarders.Ack, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	how, n := "block", 0
+	if batch.Block == nil {
+		how, n = "records", batch.Records.Len()
+	} else if n = batch.Block.Count; batch.Records != nil {
+		how = "both"
+	}
+	if n != len(batch.Offsets) {
+		how = fmt.Sprintf("%d of %d %s", n, len(batch.Offsets), how)
+	}
+	b.given = append(b.given, fmt.Sprintf("%s %d-%d", how, batch.Offsets[0], batch.Next-1))
+	if len(b.given) == 1 {
+		return nil, errors.New("something is wrong with it")
+	}
+	return nil, nil
+}
+
+func (b *blocker) Close() error { return nil }
+
+// What was handed over as a block and not acknowledged is looked into before it is handed over again; with a filter all is.
+func TestBlocksThatFailAreLookedInto(t *testing.T) {
+	for _, where := range []string{"", `, where: 'message != "none"'`} {
+		dir := shortDir(t)
+		config := "inputs: {in: {type: syslog, listen: ['tcp://127.0.0.1:0']}}\npipelines: {main: {from: [in], stream: app}}\n"
+		a := startAgent(t, dir, config, nil)
+		feed(t, a, 1, 1201)
+		how := "block"
+		if where != "" {
+			how = "records"
+		}
+		var want []string
+		for at := uint64(1); at < 1201; {
+			var k record.Block
+			if _, _, ok := a.store.Block("app", at, &k); !ok {
+				t.Fatalf("at %d there is no block", at)
+			}
+			next := at + uint64(k.Count)
+			if want = append(want, fmt.Sprintf("%s %d-%d", how, at, next-1)); at == 1 {
+				want = append(want, fmt.Sprintf("records %d-%d", at, next-1))
+			}
+			at = next
+		}
+		a.stop(t)
+		b := new(blocker)
+		a = startAgent(t, dir, config+"forwarders: {out: {type: test, from: [app]"+where+"}}\n", b)
+		waitUntil(t, "all to be delivered", func() bool { at, _ := a.store.Cursor("out", "app"); return at == 1201 })
+		b.mu.Lock()
+		if !slices.Equal(b.given, want) {
+			t.Errorf("where %q: given were %q, want %q", where, b.given, want)
+		}
+		b.mu.Unlock()
+		a.stop(t)
 	}
 }

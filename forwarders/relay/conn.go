@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/runnel-log/runnel/forwarders"
@@ -44,7 +45,7 @@ type conn struct {
 	writer   relaywire.Writer // in whose name it is
 	name     string           // of that agent
 	welcome  *relaywire.Welcome
-	way      time.Duration                 // there and back, as the hello and the welcome took
+	way      atomic.Int64                  // there and back: the quickest answer yet, of those that wait for no disk
 	told     func([]relaywire.Hop)         // of a new path
 	ending   func(line, relaywire.Ranges)  // of what has come to its end
 	running  sync.WaitGroup                // its goroutines
@@ -65,17 +66,18 @@ type conn struct {
 	mu      sync.Mutex
 	changed *sync.Cond // on mu: anything below did
 	// guarded by mu:
-	sent     uint64                    // number of the last frame
-	acked    uint64                    // all up to it are on disk
-	open     []inFlight                // those in between
-	inFlight int                       // what they cost together
-	has      map[line]relaywire.Ranges // what the receiver has said is there, and has acknowledged
-	heard    time.Time                 // when the receiver last said something
-	moved    time.Time                 // when bytes last left, or an ack came
-	asked    []*relaywire.Ask          // open questions
-	tells    []*relaywire.Tell         // answers nobody has taken
-	err      error                     // why the session is over
-	ours     bool                      // that was our own wish, and no fault of the receiver's
+	sent       uint64                    // number of the last frame
+	acked      uint64                    // all up to it are on disk
+	open       []inFlight                // those in between
+	inFlight   int                       // what they cost together
+	has        map[line]relaywire.Ranges // what the receiver has said is there, and has acknowledged
+	heard      time.Time                 // when the receiver last said something
+	moved      time.Time                 // when bytes last left, or an ack came
+	reportedAt time.Time                 // when the report left that no path has answered; zero: there is none
+	asked      []*relaywire.Ask          // open questions
+	tells      []*relaywire.Tell         // answers nobody has taken
+	err        error                     // why the session is over
+	ours       bool                      // that was our own wish, and no fault of the receiver's
 }
 
 // dialing is what a session is made with.
@@ -136,7 +138,7 @@ func (c *conn) begin(hello *relaywire.Hello) error {
 		return err
 	}
 	m, err := c.in.Next()
-	c.way = time.Since(said)
+	c.way.Store(int64(time.Since(said)))
 	if err != nil {
 		return reading(err)
 	}
@@ -239,6 +241,10 @@ func (c *conn) take(m relaywire.Message) error {
 	case *relaywire.Ended:
 		return c.over(m)
 	case *relaywire.Path:
+		if !c.reportedAt.IsZero() { // a busy machine is no long way
+			c.way.Store(min(c.way.Load(), int64(c.heard.Sub(c.reportedAt))))
+			c.reportedAt = time.Time{}
+		}
 	case *relaywire.Nack:
 		return refusal(m)
 	case *relaywire.Bye:
@@ -270,7 +276,13 @@ func (c *conn) runReports(report func() *relaywire.Report) {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		if err := c.write(report()); err != nil {
+		r := report()
+		c.mu.Lock()
+		if c.reportedAt.IsZero() {
+			c.reportedAt = time.Now()
+		}
+		c.mu.Unlock()
+		if err := c.write(r); err != nil {
 			return
 		}
 		select {

@@ -124,7 +124,7 @@ const (
 func (f *Forwarder) Batching() forwarders.Batching {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.conn != nil && f.conn.way >= longWay {
+	if f.conn != nil && time.Duration(f.conn.way.Load()) >= longWay {
 		return forwarders.Batching{Records: longRecords, Bytes: longBytes}
 	}
 	return forwarders.Batching{}

@@ -363,18 +363,15 @@ func TestOnlyRelaysSpeakForOthers(t *testing.T) {
 	r := inputtest.Start(t, Kind, a.dir, a.section, inputtest.Setup{})
 	other := relaywire.Writer{Agent: relaywire.Agent{77}, Epoch: 5}
 	n := byte(0)
-	f := func(refused bool, change func(int, *record.Record), names ...string) {
+	f := func(refused bool, frame func(c *client) *relaywire.Data, names ...string) {
 		t.Helper()
 		n++
 		w := relaywire.Writer{Agent: relaywire.Agent{150, n}, Epoch: 1}
-		if change == nil {
-			change = from(w, "before", 1)
-		}
 		before := r.Sink.Len()
 		c := a.dial(r, a.certificate(names...), w)
 		hears[*relaywire.Welcome](c)
 		c.ask("app", forever)
-		c.say(c.frame("app", 1, batch(texts(1, 3), change)))
+		c.say(frame(c))
 		if !refused {
 			c.acked(1)
 			return
@@ -391,15 +388,24 @@ func TestOnlyRelaysSpeakForOthers(t *testing.T) {
 			theirs(i, r)
 		}
 	}
-	f(true, theirs, "runnel://agent/a")
-	f(true, child, "runnel://agent/b")
-	f(true, second, "runnel://agent/c")
-	f(true, theirs, "runnel://agent/d", "runnel://relay/e") // another's word
-	f(true, theirs, "CN=relay")
-	f(false, nil, "runnel://agent/f") // its own, of another line
-	f(false, theirs, "runnel://agent/g", "runnel://relay/g")
-	f(false, child, "CN=named")
-	f(false, second, "named")
+	of := func(change func(int, *record.Record)) func(c *client) *relaywire.Data {
+		return func(c *client) *relaywire.Data { return c.frame("app", 1, batch(texts(1, 3), change)) }
+	}
+	whole := func(c *client) *relaywire.Data { return c.whole(1, [2]uint64{1, 3}, other, 10) }
+	f(true, of(theirs), "runnel://agent/a")
+	f(true, of(child), "runnel://agent/b")
+	f(true, of(second), "runnel://agent/c")
+	f(true, of(theirs), "runnel://agent/d", "runnel://relay/e") // another's word
+	f(true, of(theirs), "CN=relay")
+	f(true, whole, "runnel://agent/h")
+	f(false, func(c *client) *relaywire.Data { return of(from(c.writer, "before", 1))(c) }, "runnel://agent/f") // its own, of another line
+	f(false, func(c *client) *relaywire.Data {
+		return c.whole(1, [2]uint64{1, 3}, relaywire.Writer{Agent: c.writer.Agent, Epoch: 77}, 10)
+	}, "runnel://agent/i")
+	f(false, of(theirs), "runnel://agent/g", "runnel://relay/g")
+	f(false, of(child), "CN=named")
+	f(false, of(second), "named")
+	f(false, whole, "runnel://agent/j", "runnel://relay/j")
 	nobody := a.dial(r, a.certificate(), relaywire.Writer{Agent: relaywire.Agent{151}, Epoch: 1})
 	nobody.refused(relaywire.CodeIdentity)
 }
