@@ -89,7 +89,12 @@ func TestTricklingMakesRoom(t *testing.T) {
 			}
 		})
 	}
-	wait(t, "the budget is used up", func() bool { return left(r) <= 0 || slow() > 0 })
+	wait(t, "the budget is used up, and one of them has more", func() bool {
+		b := r.Input.(*Input).budget
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		return b.coming != nil || slow() > 0
+	})
 	c := newClient(t, inputtest.Dial(t, r.URL(0), ""), host)
 	c.hello()
 	c.ask("app", forever)
