@@ -329,11 +329,15 @@ func (r *reader) mostBytes() int {
 	return record.BatchBytes
 }
 
+// mostWhole is how large a block of several records may be to be handed on as it is: one may
+// have the largest record there is behind others, and that is more than a forwarder can take at once.
+const mostWhole = 2 * record.BatchBytes
+
 // asItIs reports whether the block can be handed on without copying it.
 func (r *reader) asItIs(o *outgoing, at, first uint64, skip map[uint64]bool, limit int) bool {
 	n := r.block.Len()
 	return len(o.offsets) == 0 && first == at && r.e == nil && !o.dead && len(skip) == 0 && n <= limit &&
-		n >= r.d.batching.Records && (n == 1 || r.d.batching.Bytes == 0 || r.block.Size() <= r.mostBytes())
+		n >= r.d.batching.Records && (n == 1 || r.d.batching.Bytes == 0 && r.block.Size() <= mostWhole || r.block.Size() <= r.mostBytes())
 }
 
 // wholeBlock hands the block on as it is.
