@@ -66,3 +66,34 @@ func TestAgentsBelowAreToldWhatHasEnded(t *testing.T) {
 		t.Error("it is asked what has ended, and nothing has come")
 	}
 }
+
+// What a session remembers to have told is bounded, and what has ended makes room.
+func TestWhatIsToldIsBounded(t *testing.T) {
+	over := make(chan struct{})
+	e := ends{after: func() <-chan struct{} { return over }}
+	shreds := func(epoch uint32) *said {
+		s := &said{stream: "app", epoch: epoch}
+		for i := range uint64(mostUnended / 4) {
+			s.parts = append(s.parts, relaywire.Range{From: 2 * i, To: 2*i + 1})
+		}
+		return s
+	}
+	for epoch := range uint32(10) {
+		if e.add(shreds(epoch)); e.ranges > mostUnended {
+			t.Fatalf("%d ranges are remembered, want %d at most", e.ranges, mostUnended)
+		}
+	}
+	if len(e.waits) != 4 {
+		t.Errorf("%d lines are remembered, want 4", len(e.waits))
+	}
+	e.begin()
+	if e.add(shreds(11)); len(e.waits) != 0 {
+		t.Error("more is remembered while the first has not ended")
+	}
+	if e.over(nil); e.ranges != 0 || e.under != nil || e.passed != nil {
+		t.Errorf("%d ranges are left", e.ranges)
+	}
+	if e.add(shreds(11)); len(e.waits) != 1 || e.due == nil {
+		t.Error("there is room, and nothing is remembered")
+	}
+}
