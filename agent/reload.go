@@ -93,6 +93,7 @@ func every(d time.Duration) string {
 // adopt makes b the running configuration. What it replaces has ended when it
 // returns, but for connections of replaced inputs. The caller holds a.reloading.
 func (a *Agent) adopt(b *build) {
+	a.keepEnds(b) // before a stream is given less room
 	a.store.SetPolicy(b.config.Policy)
 	a.expect(b.config)
 	a.swapRoutes(b)
