@@ -36,6 +36,11 @@ func relayFrom(t testing.TB, network, address string, w relaywire.Writer, stream
 		return nil, err
 	}
 	t.Cleanup(func() { conn.Close() })
+	return relayOver(t, conn, w, streams...)
+}
+
+// relayOver does so over a connection.
+func relayOver(t testing.TB, conn net.Conn, w relaywire.Writer, streams ...string) (*below, error) {
 	_ = conn.SetDeadline(time.Now().Add(patience)) // the test's own bound
 	b := &below{TB: t, Conn: conn, reader: relaywire.NewReader(conn), writer: w, next: map[string]uint64{}}
 	wire := relaywire.Append(nil, &relaywire.Hello{Writer: w, Versions: [2]uint16{1, 1}, Name: "host"})
@@ -84,8 +89,13 @@ func (b *below) frame(stream string, messages ...string) []byte {
 			b.Fatal(err)
 		}
 	}
+	return b.frameOf(stream, records)
+}
+
+// frameOf makes the next frame of a stream, of records.
+func (b *below) frameOf(stream string, records *record.Batch) []byte {
 	b.number++
-	at := relaywire.Range{From: b.next[stream], To: b.next[stream] + uint64(len(messages))}
+	at := relaywire.Range{From: b.next[stream], To: b.next[stream] + uint64(records.Len())}
 	b.next[stream] = at.To
 	return relaywire.Append(nil, &relaywire.Data{Number: b.number, Part: relaywire.Part{Line: relaywire.Line{Writer: b.writer, Stream: stream}, Range: at},
 		Offsets: relaywire.Ranges{at}, Sum: relaywire.Sum(at.To-1, records.At(records.Len()-1)),
@@ -94,7 +104,12 @@ func (b *below) frame(stream string, messages ...string) []byte {
 
 // send sends messages of a stream, and waits until they are acknowledged.
 func (b *below) send(stream string, messages ...string) error {
-	if _, err := b.Write(b.frame(stream, messages...)); err != nil {
+	return b.sendFrames(b.frame(stream, messages...))
+}
+
+// sendFrames sends frames, and waits until the last is acknowledged.
+func (b *below) sendFrames(frames []byte) error {
+	if _, err := b.Write(frames); err != nil {
 		return err
 	}
 	for {
@@ -272,7 +287,7 @@ func TestStatusListsAgentsBelow(t *testing.T) {
 // called otherwise now; who comes back is connected.
 func TestAgentsBelowAreListedAfterARestart(t *testing.T) {
 	dir := shortDir(t)
-	config := "inputs: {in: {type: relp, listen: ['unix://DIR/in.sock']}, %s: {type: relay, listen: ['tcp://127.0.0.1:0']}, second: {type: relay, listen: ['tcp://127.0.0.1:0']}}\n"
+	config := "inputs: {in: {type: relp, listen: ['unix://DIR/in.sock']}, %s: {type: relay, listen: ['tcp://127.0.0.1:0']}, second: {type: relay, listen: ['unix://DIR/second.sock']}}\n"
 	a := startAgent(t, dir, fmt.Sprintf(config, "chain"), newTaker())
 	b := a.mustRelay(t, "chain", hostBelow, "app")
 	report := relaywire.Report{Lag: relaywire.Lag{Records: 3, Lost: 4}, Below: []relaywire.Below{{Hop: relaywire.Hop{Agent: relaywire.Agent{1}, Name: "deep"}, Via: 1, Seen: time.Now()}}}

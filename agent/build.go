@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/record"
@@ -195,6 +197,10 @@ func (a *Agent) inputSetup(c *Config, ic InputConfig) inputs.Setup {
 			return a.routes.emit(a.hard, a.store, ic.Name, b, extra{marks: changesOf(keys, marks), hurry: ic.Kind.Acks, input: ic.Name, kept: kept, whole: whole})
 		})
 	}
+	var crowded *metrics.Counter
+	if ic.Kind.Relays {
+		crowded = a.metrics.GetOrCreateCounter(fmt.Sprintf("runnel_input_crowded_records_total{input=%q}", ic.Name))
+	}
 	id, _ := a.store.Identity()
 	return inputs.Setup{
 		Name: ic.Name, Agent: c.Name, Sockets: a.sockets, Metrics: a.metrics, Memory: a.memory(keys), Marks: a.marks(keys), Reached: a.options.points.reached,
@@ -202,9 +208,10 @@ func (a *Agent) inputSetup(c *Config, ic InputConfig) inputs.Setup {
 		AgentID: id, Version: a.options.Version, Tiers: a.tiers, Ended: a.endings.ended, Trouble: a.store.Trouble,
 		Emit: emit("", nil),
 		Relay: func(ctx context.Context, stream string, b *record.Batch, whole *record.Block, marks ...inputs.Mark) (inputs.Receipt, error) {
-			if err := a.expectRelayed(c, stream); err != nil {
-				b.Release()
-				return nil, err
+			if a.routes.keeps(ic.Name) && !a.expectRelayed(c, stream) {
+				crowded.Add(b.Len())
+				a.events.crowded(ic.Name, stream)
+				stream = ""
 			}
 			return emit(stream, whole)(ctx, b, marks...)
 		},

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/runnel-log/runnel/forwarders"
@@ -20,6 +21,7 @@ const (
 	windowBatches = 64                     // handed to the forwarder and not yet acknowledged
 	retryFirst    = 500 * time.Millisecond // back-off before the second try, doubled each time
 	retryMost     = 5 * time.Minute
+	soonWithin    = 2 * time.Second         // of a receiver that others, too, have lost: it is to take them all
 	stopGrace     = 1500 * time.Millisecond // for open acks when the agent stops
 	lookAhead     = 64                      // blocks read at most before the cursor moves over what a filter leaves out
 )
@@ -40,25 +42,28 @@ type delivery struct {
 	redrives  *redrives // of dead letters
 	maxSize   int64     // agent.max_size
 
+	reaches atomic.Uint64 // how often the forwarder has said that it is connected
+
 	moving  sync.Mutex // held while a cursor moves; of several, in the order of their names; taken before mu
 	retired bool       // guarded by moving: it has ended, and another moves the cursors from here on
 
 	mu sync.Mutex
 	// guarded by mu:
-	next     map[string]uint64            // first offset of each stream that the receiver is not known to have
-	skip     map[string]map[uint64]*grave // records refused for good, until the cursor passes them
-	seen     map[string]uint64            // behind the last offset of each stream that was ever handed over
-	narrow   map[string]narrowing         // streams in which a refused record is being looked for
-	over     map[string]stretch           // what cursors have been moved over and no receiver was told of
-	edges    edges                        // of batches whose fate is not known
-	restart  context.CancelFunc           // ends the session under way
-	moves    int                          // cursors moved by hand; acks of sessions before the last move no longer count
-	state    string                       // up, retrying or stopped
-	failing  time.Time                    // since when; zero when up
-	lastErr  string
-	lastFail time.Time
-	nextTry  time.Time          // zero unless it waits for that
-	wake     context.CancelFunc // ends that wait; nil likewise
+	next      map[string]uint64            // first offset of each stream that the receiver is not known to have
+	skip      map[string]map[uint64]*grave // records refused for good, until the cursor passes them
+	seen      map[string]uint64            // behind the last offset of each stream that was ever handed over
+	narrow    map[string]narrowing         // streams in which a refused record is being looked for
+	over      map[string]stretch           // what cursors have been moved over and no receiver was told of
+	edges     edges                        // of batches whose fate is not known
+	restart   context.CancelFunc           // ends the session under way
+	moves     int                          // cursors moved by hand; acks of sessions before the last move no longer count
+	state     string                       // up, retrying or stopped
+	failing   time.Time                    // since when; zero when up
+	lastErr   string
+	lastFail  time.Time
+	unreached bool               // that was since there was nobody to connect to
+	nextTry   time.Time          // zero unless it waits for that
+	wake      context.CancelFunc // ends that wait; nil likewise
 }
 
 // narrowing limits batches to a number of records until an offset is passed.
@@ -102,7 +107,7 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 	}
 	defer d.followEnds(ctx)()
 	for attempt := 0; ctx.Err() == nil; {
-		before := d.counts.delivered.Load()
+		before, reaches := d.counts.delivered.Load(), d.reaches.Load()
 		err := d.session(ctx, hard)
 		if ctx.Err() != nil {
 			break
@@ -117,7 +122,7 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 		wait := backoff(attempt, err)
 		attempt++
 		d.fail(err, wait)
-		if d.rest(ctx, wait) {
+		if d.rest(ctx, wait, reaches) {
 			attempt = 0
 		}
 	}
@@ -129,7 +134,7 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 func (d *delivery) keep(ctx context.Context, k forwarders.Keeper) (stop func()) {
 	keeping, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { k.Keep(keeping, func(b *forwarders.Behind) { d.goBack(b) }) })
+	wg.Go(func() { k.Keep(keeping, func(b *forwarders.Behind) { d.goBack(b) }, d.reached) })
 	return func() {
 		cancel()
 		wg.Wait()
@@ -137,8 +142,12 @@ func (d *delivery) keep(ctx context.Context, k forwarders.Keeper) (stop func()) 
 }
 
 // backoff returns a time with full jitter that doubles with each attempt, and
-// is never less than what the receiver asked for.
+// is never less than what the receiver asked for, unless the next try may do better.
 func backoff(attempt int, err error) time.Duration {
+	var soon *forwarders.Soon
+	if errors.As(err, &soon) {
+		return rand.N(soonWithin) + time.Millisecond
+	}
 	most := min(retryMost, retryFirst<<min(attempt, 10))
 	wait := rand.N(most) + time.Millisecond
 	var retry *forwarders.Retry
@@ -148,12 +157,15 @@ func backoff(attempt int, err error) time.Duration {
 	return wait
 }
 
-// rest waits for the next try. It reports whether retryNow ended it.
-func (d *delivery) rest(ctx context.Context, wait time.Duration) (woken bool) {
+// rest waits for the next try. It reports whether retryNow or reached ended it, or the latter has since reaches was read.
+func (d *delivery) rest(ctx context.Context, wait time.Duration, reaches uint64) (woken bool) {
 	waiting, wake := context.WithTimeout(ctx, wait)
 	defer wake()
 	d.mu.Lock()
 	d.nextTry, d.wake = time.Now().Add(wait), wake
+	if d.unreached && d.reaches.Load() != reaches {
+		wake()
+	}
 	d.mu.Unlock()
 	<-waiting.Done()
 	d.mu.Lock()
@@ -168,6 +180,15 @@ func (d *delivery) retryNow() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.wake != nil {
+		d.wake()
+	}
+}
+
+// reached has a delivery that waits since there was nobody to connect to not wait any longer.
+func (d *delivery) reached() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.reaches.Add(1); d.wake != nil && d.unreached {
 		d.wake()
 	}
 }
@@ -308,6 +329,8 @@ func (d *delivery) fail(err error, wait time.Duration) {
 		d.failing = d.lastFail
 	}
 	d.state, d.lastErr = "retrying", err.Error()
+	var none *forwarders.Unreached
+	d.unreached = errors.As(err, &none)
 	d.mu.Unlock()
 	d.events.forwarderRetrying(d.name, err, wait)
 }

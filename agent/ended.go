@@ -171,6 +171,15 @@ func (d *delivery) followEnds(ctx context.Context) (stop func()) {
 	}
 }
 
+// keepEnds has records kept until their end that new forwarders are to have, from before they run.
+func (a *Agent) keepEnds(b *build) {
+	for name, f := range b.forwarders {
+		if e, ok := f.(forwarders.Ender); ok && e.Holds() {
+			a.store.KeepEnded(name, true)
+		}
+	}
+}
+
 // noteEnds notes how far each stream has ended, and counts what was not kept until then.
 func (d *delivery) noteEnds(e forwarders.Ender) {
 	name := storage.EndedName(d.name)

@@ -154,3 +154,28 @@ func TestNothingEndsThatHasNotArrived(t *testing.T) {
 	tiers[0].hasEnded(t, uint64(n))
 	waitUntil(t, "the host to keep nothing", func() bool { return tiers[0].store.Streams()[0].First == uint64(n) })
 }
+
+// A reload turns it on for what is still there, whatever else it changes, and off again.
+func TestTheEndIsTurnedOnAndOff(t *testing.T) {
+	t.Parallel()
+	dirs := [3]string{shortDir(t), shortDir(t), shortDir(t)}
+	to := func(i int) string { return fmt.Sprintf("'unix://%s/relay.sock'", dirs[i]) }
+	startAgent(t, dirs[1], fmt.Sprintf(middleConfig, to(2), ""), nil)
+	below := startAgent(t, dirs[0], fmt.Sprintf(hostConfig, to(1), ""), nil)
+	feed(t, below, 1, 101)
+	delivered(t, below, 101)
+	const soonGone = "streams: {app: {max_age: 1ms, on_full: push_back}}\n"
+	if err := below.reload(fmt.Sprintf(hostConfig, to(1), toTheEnd) + soonGone); err != nil {
+		t.Fatal(err)
+	}
+	feed(t, below, 101, 201)
+	delivered(t, below, 201)
+	waitUntil(t, "the status to say what is kept", func() bool { return below.status().Forwarders[0].Streams[0].Unended == 200 })
+	if first := below.store.Streams()[0].First; first != 1 {
+		t.Errorf("the first that is kept is %d, want 1", first)
+	}
+	if err := below.reload(fmt.Sprintf(hostConfig, to(1), "") + soonGone); err != nil {
+		t.Fatal(err)
+	}
+	waitUntil(t, "nothing to be kept", func() bool { return below.store.Streams()[0].First == 201 })
+}

@@ -169,6 +169,11 @@ func (e events) cursorForgotten(forwarder, stream string, next, pending uint64) 
 		Msg("the configuration has this forwarder no more; its cursor is forgotten and pins nothing")
 }
 
+func (e events) crowded(input, stream string) {
+	e.sampled.Warn().Str("input", input).Str("stream", stream).Int("limit", mostRelayed).
+		Msg("agents below have more streams than there can be; records of the others go where the pipeline puts what no stream is named for: name the stream under streams, or one for all in the pipeline of the relay input")
+}
+
 func (e events) belowUnread(err error) {
 	e.log.Error().Err(err).Msg("what was kept of agents below cannot be read; they are listed again once they come back")
 }

@@ -376,6 +376,20 @@ func (r *routes) known(stream string, c *Config) bool {
 	return c.KnownStream(stream)
 }
 
+// keeps reports whether an input's records stay in streams of the names that they had at
+// another runnel.
+func (r *routes) keeps(input string) bool {
+	table := r.table.Load()
+	if table == nil {
+		return true
+	}
+	p := table.byInput[input]
+	if p == nil {
+		p = table.fallback
+	}
+	return p.keeps
+}
+
 // emit takes a batch of the named input through its pipeline of the moment.
 func (r *routes) emit(ctx context.Context, store *storage.Store, input string, b *record.Batch, x extra) (inputs.Receipt, error) {
 	for {

@@ -337,6 +337,10 @@ func (r *reader) mostBytes() int {
 	return record.BatchBytes
 }
 
+// mostWhole is how large a block of several records may be to be handed on as it is: one may
+// have the largest record there is behind others, and that is more than a forwarder can take at once.
+const mostWhole = 2 * record.BatchBytes
+
 // asItIs reports whether the block can be handed on without copying it.
 func (r *reader) asItIs(o *outgoing, at, first uint64, skip map[uint64]bool, limit int) bool {
 	return len(o.offsets) == 0 && first == at && r.e == nil && !o.dead && len(skip) == 0 && r.fits(r.block.Len(), r.block.Size(), limit)
@@ -344,7 +348,8 @@ func (r *reader) asItIs(o *outgoing, at, first uint64, skip map[uint64]bool, lim
 
 // fits reports whether a block is what the forwarder wants a batch to be.
 func (r *reader) fits(records, bytes, limit int) bool {
-	return records <= limit && records >= r.d.batching.Records && (records == 1 || r.d.batching.Bytes == 0 || bytes <= r.mostBytes())
+	return records <= limit && records >= r.d.batching.Records &&
+		(records == 1 || r.d.batching.Bytes == 0 && bytes <= mostWhole || bytes <= r.mostBytes())
 }
 
 // readWhole reads the block that is next if it can be handed on without looking into it. What was handed over before and is not

@@ -93,6 +93,7 @@ func every(d time.Duration) string {
 // adopt makes b the running configuration. What it replaces has ended when it
 // returns, but for connections of replaced inputs. The caller holds a.reloading.
 func (a *Agent) adopt(b *build) {
+	a.keepEnds(b) // before a stream is given less room
 	a.store.SetPolicy(b.config.Policy)
 	a.expect(b.config)
 	a.swapRoutes(b)
@@ -165,10 +166,10 @@ func (a *Agent) expect(c *Config) {
 
 // expectRelayed does the same for a stream that no configuration names, before the first
 // of its records is relayed into it. c is the input's, for when none is in place yet. It
-// refuses one that would be too many.
-func (a *Agent) expectRelayed(c *Config, stream string) error {
+// reports false where that would be one too many: its records go where the pipeline has those that no stream is named for.
+func (a *Agent) expectRelayed(c *Config, stream string) bool {
 	if _, seen := a.expected.Load(stream); seen {
-		return nil
+		return true
 	}
 	a.expecting.Lock()
 	defer a.expecting.Unlock()
@@ -180,7 +181,7 @@ func (a *Agent) expectRelayed(c *Config, stream string) error {
 	streams := a.store.Streams()
 	there := slices.ContainsFunc(streams, func(s storage.StreamInfo) bool { return s.Name == stream })
 	if !there && !c.KnownStream(stream) && a.strangers(c, streams) >= mostRelayed {
-		return fmt.Errorf("stream %q comes from an agent below, and there are %d already that this agent's configuration does not name; name it under streams, or have the pipeline of the relay input name one stream for all", stream, mostRelayed)
+		return false
 	}
 	for _, f := range c.Forwarders {
 		if _, has := a.store.Cursor(f.Name, stream); !has && !there && f.covers(stream) {
@@ -188,7 +189,7 @@ func (a *Agent) expectRelayed(c *Config, stream string) error {
 		}
 	}
 	a.expected.Store(stream, true)
-	return nil
+	return true
 }
 
 // mostRelayed bounds the streams that agents below can make here, beside those that the

@@ -140,6 +140,24 @@ func (e *Retry) Error() string { return fmt.Sprintf("%v; receiver asks to wait %
 // Unwrap returns why.
 func (e *Retry) Unwrap() error { return e.Err }
 
+// Soon says that the next try may do better, as it goes to another receiver, or to one that took something until
+// now. It comes soon, however many failed before, and of thousands of agents that have lost one receiver not at once.
+type Soon struct{ Err error }
+
+func (e *Soon) Error() string { return e.Err.Error() }
+
+// Unwrap returns why.
+func (e *Soon) Unwrap() error { return e.Err }
+
+// Unreached says that there is no receiver to be connected to. Where the Forwarder is a Keeper, that
+// says when there is one again.
+type Unreached struct{ Err error }
+
+func (e *Unreached) Error() string { return e.Err.Error() }
+
+// Unwrap returns why.
+func (e *Unreached) Unwrap() error { return e.Err }
+
 // Batching says how large a forwarder wants its batches. The zero value leaves
 // it to the agent, which sends what it has at once.
 type Batching struct {

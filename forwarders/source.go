@@ -114,6 +114,7 @@ type Ender interface {
 // Keeper is a Forwarder with a connection to keep up while there is nothing to deliver.
 type Keeper interface {
 	// Keep returns when ctx has ended. The agent calls it once, beside Deliver, from
-	// when it may connect. goBack does what Behind as an error of Deliver does.
-	Keep(ctx context.Context, goBack func(*Behind))
+	// when it may connect. goBack does what Behind as an error of Deliver does; up is called when
+	// there is a connection, and what waited since there was none need not.
+	Keep(ctx context.Context, goBack func(*Behind), up func())
 }

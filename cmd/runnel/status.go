@@ -63,7 +63,10 @@ func printStatus(w io.Writer, st query.Status, now time.Time) error {
 	if err := troubles.print(w); err != nil {
 		return err
 	}
-	return printOutlook(w, st)
+	if err := printOutlook(w, st); err != nil {
+		return err
+	}
+	return printUnended(w, st)
 }
 
 // printOutlook says what will become of forwarders that are behind, if all goes on
@@ -76,6 +79,21 @@ func printOutlook(w io.Writer, st query.Status) error {
 			}
 			_, err := fmt.Fprintf(w, "\nat this rate the buffer of %s is full in %s (%s): %s\n", visible(w, c.Stream), fullSpan(c.Full), visible(w, c.Full.By), outcome(w, c.Full.Then, f.Name))
 			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// printUnended says what is delivered, and kept for the case that a tier above is lost.
+func printUnended(w io.Writer, st query.Status) error {
+	for _, f := range st.Forwarders {
+		for _, c := range f.Streams {
+			if c.Unended == 0 {
+				continue
+			}
+			if _, err := fmt.Fprintf(w, "\n%s records of %s are delivered by %s, and kept until the last agent above has them\n", num(c.Unended), visible(w, c.Stream), visible(w, f.Name)); err != nil {
 				return err
 			}
 		}

@@ -64,7 +64,7 @@ func (a *ack) Wait(ctx context.Context) (int, error) {
 	a.f.settled(a)
 	a.f.counters.doubtful(a.line.stream, a.Doubtful())
 	if err != nil {
-		return a.arrived, a.conn.explain(err)
+		return a.arrived, a.f.failed(a.conn, err)
 	}
 	return a.arrived, nil
 }

@@ -295,7 +295,7 @@ func (c *conn) runReports(report func() *relaywire.Report) {
 
 // runWatch ends a session whose receiver says nothing, or does nothing, for too long.
 func (c *conn) runWatch() {
-	tick := time.NewTicker(max(time.Millisecond, c.timeout/8))
+	tick := time.NewTicker(max(time.Millisecond, min(c.timeout/8, time.Second)))
 	defer tick.Stop()
 	for {
 		select {

@@ -11,8 +11,6 @@ import (
 	"crypto/tls"
 	_ "embed"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -43,11 +41,6 @@ var (
 	errCopied = errors.New("a copy of this agent sends too; a new epoch begins")
 )
 
-const (
-	keepFirst = time.Second // between tries to connect while nothing waits, doubled each time
-	keepMost  = 5 * time.Minute
-)
-
 // Forwarder sends to one of several receivers.
 type Forwarder struct {
 	options  *Options
@@ -71,6 +64,7 @@ type Forwarder struct {
 	mu sync.Mutex // taken before a conn's
 	// guarded by mu:
 	at     int // which of to is used
+	turns  int // sessions in a row that failed before anything was acknowledged on them
 	conn   *conn
 	closed bool
 	open   []*ack // not waited for yet
@@ -147,11 +141,11 @@ func (f *Forwarder) Deliver(ctx context.Context, b *forwarders.Batch) (forwarder
 	}
 	l, err := f.course(c, b)
 	if err != nil {
-		return nil, c.explain(err)
+		return nil, f.failed(c, err)
 	}
 	a := &ack{f: f, conn: c, line: l.line, offsets: append([]uint64(nil), b.Offsets...), before: l.last, doubt: f.doubts(l.line, b)}
 	if err := f.send(c, l, a, b); err != nil {
-		return nil, c.explain(err)
+		return nil, f.failed(c, err)
 	}
 	f.enterOpen(a)
 	return a, nil
@@ -248,11 +242,14 @@ func (f *Forwarder) alive() *conn {
 	}
 	c := f.conn
 	f.conn = nil
+	acked, _ := c.wait(context.Background(), 0) // for nothing: how far it came
 	if !c.faultless() {
 		f.at = (f.at + 1) % len(f.to)
+		if f.turns++; acked > 0 {
+			f.turns = 0
+		}
 	}
-	acked, _ := c.wait(context.Background(), 0) // for nothing: how far it came
-	for i := len(f.open) - 1; i >= 0; i-- {     // the first of each stream counts
+	for i := len(f.open) - 1; i >= 0; i-- { // the first of each stream counts
 		a := f.open[i]
 		if n := a.known(acked); a.conn == c && n < len(a.offsets) {
 			f.rewind.Failed(a.line.stream, a.offsets[n], err)
@@ -276,38 +273,6 @@ func (f *Forwarder) settled(a *ack) {
 			return
 		}
 	}
-}
-
-// connect returns the session under way, or makes one.
-func (f *Forwarder) connect(ctx context.Context) (*conn, error) {
-	f.connecting.Lock()
-	defer f.connecting.Unlock()
-	f.mu.Lock()
-	c, u := f.alive(), f.to[f.at]
-	f.mu.Unlock()
-	if c != nil {
-		return c, nil
-	}
-	if f.memory == nil {
-		f.memory = newMemory(f.source, f.options)
-		f.remembered.Store(f.memory)
-	}
-	c, err := f.dial(ctx, u)
-	if err == nil {
-		if err = f.take(ctx, c); err == nil {
-			f.events.connected(u.url, c.welcome)
-			return c, nil
-		}
-		err = c.explain(err)
-	} else {
-		err = fmt.Errorf("%s: connect: %w", u.url, err)
-	}
-	if ctx.Err() == nil && (c == nil || !c.faultless()) {
-		f.mu.Lock()
-		f.at = (f.at + 1) % len(f.to)
-		f.mu.Unlock()
-	}
-	return nil, err
 }
 
 // dial makes a session in the name of what is written now.
@@ -355,36 +320,6 @@ func (f *Forwarder) report() *relaywire.Report {
 	r := &relaywire.Report{Below: f.tiers.Reports()}
 	r.Lag.Records, r.Lag.Bytes, r.Lag.Oldest, r.Lag.Lost = f.source.Lag()
 	return r
-}
-
-// Keep keeps a session up while there is nothing to deliver, so that the receiver knows of
-// this agent, and this one learns what the receiver has lost.
-func (f *Forwarder) Keep(ctx context.Context, goBack func(*forwarders.Behind)) {
-	for failed, said := 0, false; ; {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(rand.N(min(keepMost, keepFirst<<min(failed, 10))) + time.Millisecond):
-		}
-		c, err := f.connect(ctx)
-		if err != nil {
-			failed++
-			if records, _, _, _ := f.source.Lag(); records == 0 && !said && ctx.Err() == nil { // or else Deliver says so
-				said = true
-				f.events.idleWithout(f.to[0].url, err)
-			}
-			continue
-		}
-		failed, said = 0, false
-		for _, behind := range c.behindFirst {
-			goBack(behind)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-c.ended:
-		}
-	}
 }
 
 // Using returns the receiver whose session is under way; empty: there is none.

@@ -67,6 +67,8 @@ type world struct {
 	faults   int            // left
 	joined   bool           // a frame may hold the records of several commits
 	alive    bool           // the original was copied with its memory
+	keeps    bool           // what has not come to its end is offered to any relay
+	perished bool           // the first relay is lost for ever
 	records  [2]int         // that each instance may still make
 	contents byte
 	epochs   uint32
@@ -87,6 +89,8 @@ type flaws struct {
 	noHoles     bool // frames may leave something out
 	earlyAcks   bool // acknowledged, then stored
 	noProof     bool // what is there counts as delivered, whoever wrote it
+	hopEnds     bool // what a relay has is said to have come to its end
+	noKeep      bool // what another has acknowledged is not offered, though that one may be lost
 }
 
 func newWorld(faults int) *world {
@@ -117,6 +121,9 @@ func (w *world) open(i int, f *flaws) {
 		p.epoch = w.epochs
 	}
 	p.upstream, p.session, p.speaking = next(i), 0, false
+	if w.perished && i <= copied {
+		p.upstream = relay2
+	}
 	p.known = p.known.clone()
 	for _, a := range p.known.agents {
 		clear(a.current)
@@ -183,10 +190,10 @@ func (w *world) ask(i int, writer Writer, own Part, f *flaws) bool {
 	mine := Own{Range: own.Range, Running: own.Epoch == p.epoch}
 	for at := own.From; at < own.To; at++ {
 		part := p.part(at)
-		if p.ackedBy(p.upstream, part) {
+		if p.ackedBy(p.upstream, part) || w.keeps && p.ackedByAny(part) {
 			mine.Acked = mine.Acked.Add(part.Range)
 		}
-		if !p.doubt[own.Line].Has(part.Range) && (!p.ackedByAny(part) || p.ackedBy(p.upstream, part) && !f.noReserve) {
+		if !p.doubt[own.Line].Has(part.Range) && (!p.ackedByAny(part) || p.ackedBy(p.upstream, part) && !f.noReserve || w.keeps && !f.noKeep) {
 			q.Parts = q.Parts.Add(part.Range)
 		}
 	}
@@ -402,7 +409,7 @@ func (w *world) own(i int) *place {
 
 // broken says which promise the world breaks now; empty if none. Order is kept along
 // one way; who takes another does not wait for the first.
-func (w *world) broken(ordered bool) string {
+func (w *world) broken(ordered bool, f *flaws) string {
 	for i, p := range w.places {
 		seen := [256]bool{}
 		for n, e := range p.log {
@@ -413,6 +420,57 @@ func (w *world) broken(ordered bool) string {
 				return fmt.Sprintf("place %d has %q twice", i, e.content)
 			}
 			seen[e.content] = true
+		}
+	}
+	return w.early(f)
+}
+
+// perish has the first relay be gone, disk and all.
+func (w *world) perish() {
+	w.places[relay1], w.perished = &place{}, true
+	w.net = slices.DeleteFunc(slices.Clone(w.net), func(m message) bool { return m.from == relay1 || m.to == relay1 })
+	for i := range copied + 1 {
+		if w.places[i].there && w.places[i].upstream == relay1 {
+			p := w.own(i)
+			p.speaking, p.upstream = false, relay2
+		}
+	}
+}
+
+// early says what a relay may tell a sender has come to its end, and the last tier does not have: all that the relay knows of,
+// once the last tier has acknowledged all that the relay holds. That one must not have been put back, and offsets
+// that two copies have both written are nobody's.
+func (w *world) early(f *flaws) string {
+	if w.alive || w.snapshot[final] != nil && !w.snapshot[final].there {
+		return ""
+	}
+	arrived := [256]bool{}
+	for _, e := range w.places[final].log {
+		arrived[e.content] = true
+	}
+	for _, c := range w.unsure {
+		arrived[c] = true // said to be in doubt
+	}
+	for r := relay1; r <= relay2; r++ {
+		relay, all := w.places[r], true
+		if !relay.there {
+			continue
+		}
+		for at := range relay.log {
+			part := relay.part(uint64(at) + 1)
+			all = all && (relay.ackedBy(final, part) || relay.doubt[part.Line].Has(part.Range))
+		}
+		if !all && !f.hopEnds {
+			continue
+		}
+		for i := range copied + 1 {
+			p := w.places[i]
+			for at, e := range p.log {
+				part := p.part(uint64(at) + 1)
+				if a := relay.known.agents[part.Agent]; a != nil && a.lines[arrival{epoch: part.Epoch, stream: part.Stream}].ranges.Has(part.Range) && !arrived[e.content] {
+					return fmt.Sprintf("place %d may say that %q of instance %d has come to its end, and it has not arrived", r, e.content, i)
+				}
+			}
 		}
 	}
 	return ""

@@ -101,6 +101,33 @@ func TestRecordsCountTowardsTheCreditThoughTheyCompress(t *testing.T) {
 	}
 }
 
+// A host's frame has records of so many lines and no more; a relay's has those of several
+// frames of a host, all of which it has taken.
+func TestLinesOfAFrame(t *testing.T) {
+	a := newAgents(t)
+	r := inputtest.Start(t, Kind, a.dir, a.section, inputtest.Setup{})
+	f := func(agent byte, lines int, taken bool, names ...string) {
+		t.Helper()
+		w := relaywire.Writer{Agent: relaywire.Agent{agent}, Epoch: 1}
+		c := a.dial(r, a.certificate(names...), w)
+		hears[*relaywire.Welcome](c)
+		c.ask("app", forever)
+		c.say(c.frame("app", 1, batch(texts(0, uint64(lines)), func(i int, r *record.Record) {
+			r.Origin = record.Origin{Agent: w.Agent, Epoch: uint32(2 + i), Stream: []byte("app"), Sequence: 1}
+		})))
+		if taken {
+			c.acked(1)
+			return
+		}
+		if text := c.refused(relaywire.CodeMalformed); !strings.Contains(text, "more than 1024 lines") {
+			t.Errorf("it is told %q", text)
+		}
+	}
+	f(1, mostLines, true, "runnel://agent/vm")
+	f(2, mostLines+1, false, "runnel://agent/vm")
+	f(3, 4*mostLines, true, "runnel://agent/cluster", "runnel://relay/cluster")
+}
+
 // An agent that says hello and nothing else leaves nothing behind.
 func TestNothingIsKeptOfAgentsThatSayNothing(t *testing.T) {
 	r := inputtest.Start(t, Kind, "", plain, inputtest.Setup{})

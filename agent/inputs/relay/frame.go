@@ -12,7 +12,8 @@ import (
 )
 
 const (
-	// mostLines is how many lines of one agent the records of a frame may be from: each is a mark.
+	// mostLines is how many lines of one agent the records of a host's frame may be from: each is a mark.
+	// What a relay puts together of several such frames it must be able to send.
 	mostLines = 1024
 	// lookEvery is after how many records it is looked whether the session has ended.
 	lookEvery = 1024
@@ -227,7 +228,7 @@ func (f *frame) may(x *session, o *record.Origin) error {
 		return fmt.Errorf("%w: %q has no word of relay in it, and brings records of agent %x; issue it with --relay, or name it in relays", errOrigin, x.id.name, o.Agent)
 	case !streamName.Match(o.Stream):
 		return wrong(f.Data, "a record is from %.80q, and that is no name of a stream", o.Stream)
-	case n == mostLines:
+	case n == mostLines && x.conn.TLS && !x.id.relay:
 		return wrong(f.Data, "its records are from more than %d lines of agent %x", mostLines, o.Agent)
 	case !had:
 		f.agents = append(f.agents, agent)

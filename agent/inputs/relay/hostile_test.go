@@ -109,13 +109,6 @@ func TestLies(t *testing.T) {
 			})
 		}
 	}
-	data(bad, func(d *relaywire.Data) { // more lines than are kept of an agent
-		b := batch(texts(1, mostLines+2), func(i int, r *record.Record) {
-			r.Origin = record.Origin{Agent: host.Agent, Epoch: uint32(i), Stream: []byte("app"), Sequence: 1}
-		})
-		d.To = d.From + uint64(b.Len())
-		fill(d, b)
-	})
 	data(bad, func(d *relaywire.Data) { // little on the wire
 		b := batch(make([]string, relaywire.MaxRecords+1), nil)
 		d.To = d.From + uint64(b.Len())
