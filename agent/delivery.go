@@ -19,6 +19,7 @@ import (
 // Bounds of one delivery.
 const (
 	windowBatches = 64                     // handed to the forwarder and not yet acknowledged
+	windowBlocks  = 256                    // likewise, to one that takes blocks: those are no larger over a long way
 	retryFirst    = 500 * time.Millisecond // back-off before the second try, doubled each time
 	retryMost     = 5 * time.Minute
 	soonWithin    = 2 * time.Second         // of a receiver that others, too, have lost: it is to take them all

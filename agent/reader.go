@@ -52,10 +52,16 @@ func newReader(d *delivery) *reader {
 		block: record.NewBatch(), out: record.NewBatch(), agent: agent, over: d.movedOver()}
 	if d.where != nil {
 		r.e = d.where.get()
-	} else if b, ok := d.forwarder.(forwarders.Blocker); ok && b.TakesBlocks() {
+	} else if d.takesBlocks() {
 		r.whole = new(record.Block)
 	}
 	return r
+}
+
+// takesBlocks reports whether the forwarder may be given blocks as they lie in the store.
+func (d *delivery) takesBlocks() bool {
+	b, ok := d.forwarder.(forwarders.Blocker)
+	return ok && b.TakesBlocks()
 }
 
 func (r *reader) release() {

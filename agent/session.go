@@ -49,7 +49,11 @@ func (d *delivery) session(ctx, hard context.Context) error {
 	moves := d.moves
 	d.mu.Unlock()
 
-	window := make(chan sent, windowBatches) // the sender closes it; full means that the receiver is behind
+	size := windowBatches
+	if d.takesBlocks() {
+		size = windowBlocks
+	}
+	window := make(chan sent, size) // the sender closes it; full means that the receiver is behind
 	var wg sync.WaitGroup
 	var ackErr error
 	wg.Go(func() {

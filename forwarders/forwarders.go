@@ -174,7 +174,7 @@ type Batcher interface {
 
 // Blocker is a Forwarder that may be given blocks of the store as they lie there (Batch.Block), where all records of one go out.
 type Blocker interface {
-	// TakesBlocks is asked once.
+	// TakesBlocks says the same whenever it is asked. More batches are under way then.
 	TakesBlocks() bool
 }
 

@@ -64,7 +64,7 @@ func TestALongWayWantsLargeBatches(t *testing.T) {
 		t.Error("the way takes no time")
 	}
 	f.mu.Unlock()
-	f = &sender{Forwarder: &Forwarder{conn: new(conn)}} // one that nobody answers any more
+	f = &sender{Forwarder: &Forwarder{conn: new(conn), options: &Options{Compress: compressBetter}}} // one that nobody answers any more
 	way := func(long bool) {
 		way := longWay
 		if !long {
@@ -79,5 +79,10 @@ func TestALongWayWantsLargeBatches(t *testing.T) {
 	way(false)
 	if got := f.Batching(); got != (forwarders.Batching{}) {
 		t.Errorf("over a short way it wants %+v", got)
+	}
+	f.options.Compress = compressFast
+	way(true)
+	if got := f.Batching(); got != (forwarders.Batching{}) {
+		t.Errorf("of blocks as they lie there it wants %+v", got)
 	}
 }

@@ -105,9 +105,9 @@ func newForwarder(o *Options, s forwarders.Setup) (*Forwarder, error) {
 	return f, nil
 }
 
-// Over a way as long as this, batches are as large as they may be: as many as may be under
-// way at once (64) are to last until the first is acknowledged. Over a shorter one
-// a batch is a block of the store, which goes out as it lies there.
+// Over a way as long as this, batches that are compressed anew are as large as they may be: as many as may be under
+// way at once are to last until the first is acknowledged. Over a shorter one, and of those that are not,
+// a batch is a block of the store.
 const (
 	longWay     = 20 * time.Millisecond
 	longRecords = 4096
@@ -118,7 +118,7 @@ const (
 func (f *Forwarder) Batching() forwarders.Batching {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.conn != nil && time.Duration(f.conn.way.Load()) >= longWay {
+	if !f.TakesBlocks() && f.conn != nil && time.Duration(f.conn.way.Load()) >= longWay {
 		return forwarders.Batching{Records: longRecords, Bytes: longBytes}
 	}
 	return forwarders.Batching{}

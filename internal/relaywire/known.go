@@ -60,7 +60,7 @@ var (
 // Bounds of what is kept for an agent. What is beyond is forgotten, the oldest first, and it stays
 // known that something was (Tell.Forgot).
 const (
-	prints     = 64      // of a line: as many as frames may be under way, so that what a sender does not know to be acknowledged can be compared
+	prints     = 64      // of a line: the last, of which the one that agrees proves all before it, however many frames are under way
 	mostRanges = 4096    // of a line
 	mostLines  = 1 << 16 // of an agent
 	mostProven = 4096    // lines of an agent that have prints
