@@ -14,8 +14,8 @@ import (
 // anew meanwhile is taken once.
 func TestAStoppedTierRepeatsNothing(t *testing.T) {
 	t.Parallel()
-	// Who was stopped for half a minute in the middle of a request takes its own store for dead.
-	o := farOptions{forwarder: frozenTimes, excused: "the store does not answer"}
+	// Who was stopped in the middle of a request takes its own disk for dead, for a moment.
+	o := farOptions{forwarder: frozenTimes, excused: []string{"the store does not answer", "the disk has not answered", "is not on disk after"}}
 	farTrial(t, o, func(ctx context.Context, c *far, random *rand.Rand) error {
 		for _, long := range frozenFor {
 			for _, i := range random.Perm(3) {

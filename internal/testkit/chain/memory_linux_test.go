@@ -21,7 +21,8 @@ const copiesWithMemory = 40
 
 // TestCopiesWithTheirMemory: a host is copied as it runs, disk, memory and all, as a
 // hypervisor copies a machine. Both go on, and write other records at the same places. No
-// record is at the last tier twice, none is altered, and what is not there is said to be in doubt.
+// record is at the last tier twice, none is altered, and no more is missing than is said to be in
+// doubt.
 //
 // It wants root, and in PATH a criu that knows this kernel, which Debian 12's (3.17) need not:
 // go test -tags 'integration criu' -run CopiesWithTheirMemory ./internal/testkit/chain

@@ -128,11 +128,11 @@ func (e end) heal() error { return e.run("nft", "flush", "chain", "inet", "harm"
 
 // farOptions are what a far chain is made of.
 type farOptions struct {
-	two       bool   // clusters
-	forwarder string // keys of every forwarder
-	host      string // keys of the host's streams
-	far       wiring // of the line from the host
-	excused   string // of complaints
+	two       bool     // clusters
+	forwarder string   // keys of every forwarder
+	host      string   // keys of the host's streams
+	far       wiring   // of the line from the host
+	excused   []string // of complaints
 }
 
 // far is a chain whose tiers are each in a machine of its own, and speak TLS.
