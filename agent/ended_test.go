@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/runnel-log/runnel/storage"
@@ -116,4 +117,51 @@ func TestATierThatIsLostForEver(t *testing.T) {
 	}
 	t.Run("end", func(t *testing.T) { t.Parallel(); f(t, toTheEnd, 600) })
 	t.Run("hop", func(t *testing.T) { t.Parallel(); f(t, "", 400) })
+}
+
+// A forwarder that was a relay and is of another kind under the same name, since a start or a reload, keeps nothing until its end;
+// and as a relay again it begins with what is here then.
+func TestAForwarderThatIsNoRelayAnyMoreKeepsNothing(t *testing.T) {
+	t.Parallel()
+	f := func(t *testing.T, change func(t *testing.T, a *testAgent, config string) *testAgent) {
+		dirs := [2]string{shortDir(t), shortDir(t)}
+		startAgent(t, dirs[1], fmt.Sprintf(middleConfig, "'unix://DIR/nobody.sock'", ""), nil)
+		const keep = "streams: {app: {max_age: 1ms, on_full: push_back}}\n"
+		config := fmt.Sprintf(hostConfig, fmt.Sprintf("'unix://%s/relay.sock'", dirs[1]), toTheEnd) + keep
+		to, _, _ := strings.Cut(hostConfig, "forwarders:")
+		below := startAgent(t, dirs[0], config, nil)
+		feed(t, below, 1, 101)
+		delivered(t, below, 101)
+		below = change(t, below, to+"forwarders: {up: {type: file, from: ['*'], path: DIR/out}}\n"+keep)
+		first := func() uint64 { return below.store.Streams()[0].First }
+		waitUntil(t, "what was delivered to be trimmed", func() bool { return first() == 101 })
+		feed(t, below, 101, 201)
+		delivered(t, below, 201)
+		waitUntil(t, "all to be trimmed", func() bool { return first() == 201 })
+		if at := below.ended(); at != 0 {
+			t.Errorf("all before %d is still said to have ended", at)
+		}
+		below = change(t, below, config)
+		feed(t, below, 201, 301)
+		delivered(t, below, 301)
+		if at := below.ended(); at != 201 || first() != 201 {
+			t.Errorf("as a relay again all before %d has ended, and all before %d is gone, want 201 of both", at, first())
+		}
+	}
+	t.Run("start", func(t *testing.T) {
+		t.Parallel()
+		f(t, func(t *testing.T, a *testAgent, config string) *testAgent {
+			a.stop(t)
+			return startAgent(t, a.dir, config, nil)
+		})
+	})
+	t.Run("reload", func(t *testing.T) {
+		t.Parallel()
+		f(t, func(t *testing.T, a *testAgent, config string) *testAgent {
+			if err := a.reload(config); err != nil {
+				t.Fatal(err)
+			}
+			return a
+		})
+	})
 }

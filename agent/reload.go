@@ -231,19 +231,20 @@ func (a *Agent) swapRoutes(b *build) {
 }
 
 // forgetCursors removes the cursors of forwarders that the configuration has no
-// more: nobody moves them, and a stream that pushes back would wait for them.
+// more, and of those that are of another kind now what had ended: nobody moves them, and a stream that pushes back would wait for them.
 func (a *Agent) forgetCursors(c *Config) {
 	known := make(map[string]bool, len(c.Forwarders))
 	for _, fc := range c.Forwarders {
 		known[fc.Name] = true
 	}
+	enders, all := a.enders()
 	ends := make(map[string]uint64)
 	for _, s := range a.store.Streams() {
 		ends[s.Name] = s.Next
 	}
 	for _, cursor := range a.store.Cursors() {
 		reader, ended := storage.ReaderOf(cursor.Name)
-		if known[reader] {
+		if known[reader] && !(ended && all && enders[reader] == nil) {
 			continue
 		}
 		a.store.DeleteCursor(cursor.Name, cursor.Stream)
