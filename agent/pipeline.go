@@ -291,9 +291,6 @@ func (p *pipeline) emit(ctx context.Context, store *storage.Store, b *record.Bat
 		return receipt, nil
 	}
 	p.counts.rejected.Add(n)
-	if errors.Is(err, storage.ErrFull) {
-		return nil, fmt.Errorf("store is full: %w", err)
-	}
 	return nil, err
 }
 

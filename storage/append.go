@@ -268,7 +268,7 @@ func (s *Store) refused(u *Unit) error {
 			s.intake.gates[name] = gt
 		}
 		if shut := gt.shut.Load(); shut == gatePushesBack || u.Acks && shut == gateDrops {
-			return ErrFull
+			return s.fullFor(name)
 		}
 	}
 	return nil

@@ -205,9 +205,9 @@ type CursorStatus struct {
 }
 
 // FullStatus is when the buffer of a stream is full for a forwarder that is
-// behind, if its backlog goes on growing as it does.
+// behind, if its backlog goes on growing as it does; or that it is.
 type FullStatus struct {
-	InSeconds float64 `json:"in_seconds"`
-	By        string  `json:"by"`   // max_age or max_size (the stream's), agent.max_size or disk
-	Then      string  `json:"then"` // expire: what it has not delivered is dropped; drop_new: what comes is; push_back: senders are told to wait
+	InSeconds float64 `json:"in_seconds"` // 0: it is full
+	By        string  `json:"by"`         // max_age or max_size (the stream's), agent.max_size or disk
+	Then      string  `json:"then"`       // expire: what it has not delivered is dropped; drop_new, push_back: senders that wait for an answer are told to wait, what comes by syslog is dropped
 }

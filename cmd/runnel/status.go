@@ -77,8 +77,11 @@ func printOutlook(w io.Writer, st query.Status) error {
 			if c.Full == nil {
 				continue
 			}
-			_, err := fmt.Fprintf(w, "\nat this rate the buffer of %s is full in %s (%s): %s\n", visible(w, c.Stream), fullSpan(c.Full), visible(w, c.Full.By), outcome(w, c.Full.Then, f.Name))
-			if err != nil {
+			said := fmt.Sprintf("at this rate the buffer of %s is full in %s (%s): then ", visible(w, c.Stream), fullSpan(c.Full), visible(w, c.Full.By))
+			if c.Full.InSeconds == 0 {
+				said = fmt.Sprintf("the buffer of %s is full (%s): ", visible(w, c.Stream), visible(w, c.Full.By))
+			}
+			if _, err := fmt.Fprintf(w, "\n%s%s\n", said, outcome(w, c.Full.Then, f.Name)); err != nil {
 				return err
 			}
 		}
@@ -104,17 +107,17 @@ func printUnended(w io.Writer, st query.Status) error {
 // outcome says what happens when a buffer is full.
 func outcome(w io.Writer, then, forwarder string) string {
 	switch then {
-	case "drop_new":
-		return "then what comes is dropped"
-	case "push_back":
-		return "then senders are told to wait"
+	case "drop_new", "push_back":
+		return "http, relp and relay senders wait; what comes by syslog is dropped"
 	}
-	return "then records are dropped that " + visible(w, forwarder) + " has not delivered"
+	return "records are dropped that " + visible(w, forwarder) + " has not delivered"
 }
 
 // fullIn is when the buffer is full: a question mark where that is not known yet.
 func fullIn(c *query.CursorStatus) string {
 	switch {
+	case c.Full != nil && c.Full.InSeconds == 0:
+		return "now"
 	case c.Full != nil:
 		return fullSpan(c.Full)
 	case c.Measuring:

@@ -82,3 +82,23 @@ func TestStatusSaysHowOldAWordIs(t *testing.T) {
 		}
 	}
 }
+
+// TestStatusSaysThatABufferIsFull: now, and what becomes of what comes.
+func TestStatusSaysThatABufferIsFull(t *testing.T) {
+	f := func(full query.FullStatus, cell, want string) {
+		t.Helper()
+		st := query.Status{Forwarders: []query.ForwarderStatus{{Name: "up", Kind: "relay", Streams: []query.CursorStatus{{Stream: "app", LagRecords: 1, LagBytes: 5, Full: &full}}}}}
+		var b strings.Builder
+		if err := printStatus(&b, st, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		if text := b.String(); !strings.Contains(text, "\n"+want+"\n") || !strings.Contains(strings.Join(strings.Fields(text), " "), cell) {
+			t.Errorf("no %q, or no %q in\n%s", cell, want, text)
+		}
+	}
+	const refused = "http, relp and relay senders wait; what comes by syslog is dropped"
+	f(query.FullStatus{By: "max_size", Then: "push_back"}, "1 5B - now", "the buffer of app is full (max_size): "+refused)
+	f(query.FullStatus{By: "max_size", Then: "drop_new"}, "1 5B - now", "the buffer of app is full (max_size): "+refused)
+	f(query.FullStatus{By: "max_age", Then: "expire"}, "1 5B - now", "the buffer of app is full (max_age): records are dropped that up has not delivered")
+	f(query.FullStatus{InSeconds: 90, By: "disk", Then: "push_back"}, "1 5B - 1m30s", "at this rate the buffer of app is full in 1m30s (disk): then "+refused)
+}
