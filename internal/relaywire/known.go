@@ -57,15 +57,6 @@ var (
 	ErrHole = errors.New("offsets are left out")
 )
 
-// Bounds of what is kept for an agent. What is beyond is forgotten, the oldest first, and it stays
-// known that something was (Tell.Forgot).
-const (
-	prints     = 64      // of a line: the last, of which the one that agrees proves all before it, however many frames are under way
-	mostRanges = 4096    // of a line
-	mostLines  = 1 << 16 // of an agent
-	mostProven = 4096    // lines of an agent that have prints
-)
-
 // arrival names a line of an agent, and the stream in which it arrived, if that is another: a tier that routes
 // sends pieces of one line along several streams, and what one of them covers the others
 // do not.
@@ -87,8 +78,9 @@ type line struct {
 type Known struct {
 	prints int
 
-	mu     sync.Mutex // guards agents
+	mu     sync.Mutex // guards what follows
 	agents map[Agent]*agent
+	room   // of all of them
 }
 
 // agent is what is known of one.
@@ -100,6 +92,8 @@ type agent struct {
 	used    uint64
 	proven  int  // lines that have prints
 	forgot  bool // some of it, ever
+	marked  bool // and a mark of its own says so
+	holding      // guarded by Known.mu
 }
 
 // course is a session under way.
@@ -119,7 +113,9 @@ type plan struct {
 }
 
 // NewKnown returns the knowledge of a receiver that has taken nothing.
-func NewKnown() *Known { return &Known{agents: make(map[Agent]*agent), prints: prints} }
+func NewKnown() *Known {
+	return &Known{agents: make(map[Agent]*agent), prints: prints, room: room{most: MostKnown, owned: make(map[string]int)}}
+}
 
 func (k *Known) agent(id Agent) *agent {
 	k.mu.Lock()
@@ -131,7 +127,7 @@ func (k *Known) agent(id Agent) *agent {
 func (k *Known) entry(id Agent) *agent {
 	a := k.agents[id]
 	if a == nil {
-		a = &agent{lock: make(chan struct{}, 1), lines: make(map[arrival]line), current: make(map[uint32]*course)}
+		a = &agent{lock: make(chan struct{}, 1), lines: make(map[arrival]line), current: make(map[uint32]*course), forgot: k.forgot}
 		k.agents[id] = a
 	}
 	return a
@@ -195,7 +191,7 @@ func (k *Known) hold(id Agent) *agent {
 func (k *Known) release(id Agent, a *agent) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if a.holders--; a.holders == 0 && len(a.lines) == 0 && len(a.current) == 0 {
+	if a.holders--; a.holders == 0 && len(a.lines) == 0 && len(a.current) == 0 && (!a.marked || k.forgot) {
 		delete(k.agents, id)
 	}
 }
@@ -209,7 +205,9 @@ func (k *Known) Agents() int {
 
 // Begin begins a session, which fences the one before. The session's number is random.
 func (k *Known) Begin(w Writer, s Session) {
-	k.agent(w.Agent).current[w.Epoch] = &course{session: s, plans: make(map[Line]plan)}
+	a := k.agent(w.Agent)
+	a.current[w.Epoch] = &course{session: s, plans: make(map[Line]plan)}
+	k.grow(a, 0)
 }
 
 // End ends a session, if it has not been fenced.
@@ -259,12 +257,12 @@ func (c *course) plan(l Line, parts Ranges) {
 	c.drop(l)
 	c.used++
 	c.plans[l] = plan{slices.Clone(parts), parts[0].From, c.used}
-	if c.parts += len(parts); c.parts <= MaxRanges && len(c.plans) <= mostLines {
+	if c.parts += len(parts); c.parts <= MaxRanges && len(c.plans) <= mostPlans {
 		return
 	}
 	old := slices.SortedFunc(maps.Keys(c.plans), func(a, b Line) int { return cmp.Compare(c.plans[a].used, c.plans[b].used) })
 	for _, l := range old[:len(old)-1] { // some more, so that it is not done for every question
-		if c.parts <= MaxRanges/16*15 && len(c.plans) <= mostLines/16*15 {
+		if c.parts <= MaxRanges/16*15 && len(c.plans) <= mostPlans/16*15 {
 			break
 		}
 		c.drop(l)
@@ -284,8 +282,10 @@ type Verdict struct {
 	data    *Data
 	course  *course
 	changes []change
-	index   map[lineKey]int // of changes
-	forgets []Agent         // those of whom something goes for the first time
+	index   map[lineKey]int    // of changes
+	forgets map[Agent]struct{} // those of whom something goes for the first time
+	evicts  []Agent            // those of whom all goes
+	whole   bool               // that has to be said, as nothing says it yet
 }
 
 // lineKey is a line as it is kept.
@@ -302,8 +302,9 @@ type change struct {
 }
 
 // Judge says what of a frame is to be stored. It changes nothing: Take does, once
-// the records are where they belong.
-func (k *Known) Judge(w Writer, s Session, d *Data) (*Verdict, error) {
+// the records are where they belong. Idle has named the others of whom it may forget all, and who
+// are locked too.
+func (k *Known) Judge(w Writer, s Session, d *Data, idle ...Agent) (*Verdict, error) {
 	a, c, err := k.course(w, s)
 	if err != nil {
 		return nil, err
@@ -325,6 +326,10 @@ func (k *Known) Judge(w Writer, s Session, d *Data) (*Verdict, error) {
 		v.Origins = append(v.Origins, known.ranges.Missing(nil, o.Range))
 	}
 	k.note(v)
+	if len(v.Missing) > 0 { // or else nothing is taken
+		k.forget(v)
+		k.makeRoom(v, idle)
+	}
 	return v, nil
 }
 
@@ -352,22 +357,6 @@ func (k *Known) note(v *Verdict) {
 			v.add(k, o.Agent, v.changed(k, o.Agent, d.arrival(o.Line)), o.Range)
 		}
 	}
-	k.forget(v)
-}
-
-// add adds to what is known of a line of an agent.
-func (v *Verdict) add(k *Known, id Agent, l *line, r Range) {
-	if l.ranges = l.ranges.Add(r); len(l.ranges) > mostRanges {
-		l.ranges = l.ranges[len(l.ranges)-mostRanges:]
-		v.forgot(k, id)
-	}
-}
-
-// forgot notes that something goes of an agent.
-func (v *Verdict) forgot(k *Known, id Agent) {
-	if !k.agent(id).forgot && !slices.Contains(v.forgets, id) {
-		v.forgets = append(v.forgets, id)
-	}
 }
 
 // changed returns the line that v is going to leave behind.
@@ -381,49 +370,6 @@ func (v *Verdict) changed(k *Known, id Agent, at arrival) *line {
 		v.change(change{lineKey: lineKey{id, at}, line: l})
 	}
 	return &v.changes[i].line
-}
-
-// forget has v leave out the lines that are too many, and the prints of lines that are too many: those that were not
-// used for longest.
-func (k *Known) forget(v *Verdict) {
-	lines, proven := make(map[Agent]int), make(map[Agent]int) // more than there were
-	for i := range v.changes {
-		c := &v.changes[i]
-		had, was := k.agent(c.agent).lines[c.at]
-		if !was {
-			lines[c.agent]++
-		}
-		if len(had.last) == 0 && len(c.line.last) > 0 {
-			proven[c.agent]++
-		}
-	}
-	for id, n := range lines {
-		if n += len(k.agent(id).lines) - mostLines; n > 0 {
-			v.forgot(k, id)
-			for _, c := range k.oldest(v, id, n+mostLines/16, func(*line) bool { return true }) { // some more, so that it is not done for every frame
-				v.change(change{lineKey: c.lineKey, gone: true})
-			}
-		}
-	}
-	for id, n := range proven {
-		if n += k.agent(id).proven - mostProven; n > 0 {
-			for _, c := range k.oldest(v, id, n+mostProven/16, func(l *line) bool { return len(l.last) > 0 }) {
-				c.line.last = nil
-				v.change(c)
-			}
-		}
-	}
-}
-
-// oldest returns some of an agent's lines that v does not change, those that were not used for longest.
-func (k *Known) oldest(v *Verdict, id Agent, n int, which func(*line) bool) (old []change) {
-	for at, l := range k.agent(id).lines {
-		if _, changes := v.index[lineKey{id, at}]; !changes && which(&l) {
-			old = append(old, change{lineKey{id, at}, l, false})
-		}
-	}
-	slices.SortFunc(old, func(x, y change) int { return cmp.Compare(x.line.used, y.line.used) })
-	return old[:min(n, len(old))]
 }
 
 // change adds one to those that v makes.
@@ -440,11 +386,13 @@ func (v *Verdict) change(c change) {
 func (k *Known) Take(v *Verdict) {
 	for i := range v.changes {
 		c := &v.changes[i]
-		k.agent(c.agent).put(c)
+		k.put(k.agent(c.agent), c)
 	}
-	for _, id := range v.forgets {
-		k.agent(id).forgot = true
+	for id := range v.forgets {
+		a := k.agent(id)
+		a.forgot, a.marked = true, true
 	}
+	k.evicted(v)
 	l := v.course.plans[v.data.Line]
 	v.course.used++
 	l.next, l.used = max(l.next, v.data.To), v.course.used
@@ -452,12 +400,18 @@ func (k *Known) Take(v *Verdict) {
 }
 
 // put makes a change.
-func (a *agent) put(c *change) {
-	if len(a.lines[c.at].last) > 0 {
+func (k *Known) put(a *agent, c *change) {
+	before, had := a.lines[c.at]
+	grown := 0
+	if had {
+		grown -= before.cost(c.at)
+	}
+	if len(before.last) > 0 {
 		a.proven--
 	}
 	if c.gone {
 		delete(a.lines, c.at)
+		k.grow(a, grown)
 		return
 	}
 	if len(c.line.last) > 0 {
@@ -465,6 +419,7 @@ func (a *agent) put(c *change) {
 	}
 	a.lines[c.at] = c.line
 	a.used = max(a.used, c.line.used)
+	k.grow(a, grown+c.line.cost(c.at))
 }
 
 // left returns what is neither known nor passed by the plan: the sender goes on at from.

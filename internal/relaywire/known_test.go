@@ -41,8 +41,8 @@ func (k *told) frame(from, to, sum uint64, origins ...Part) *Data {
 }
 
 // take has a frame judged, taken, and its marks kept.
-func (k *told) take(s Session, d *Data) (*Verdict, error) {
-	v, err := k.Judge(k.w, s, d)
+func (k *told) take(s Session, d *Data, idle ...Agent) (*Verdict, error) {
+	v, err := k.Judge(k.w, s, d, idle...)
 	if err == nil {
 		for _, m := range v.Marks() {
 			if k.disk[m.Key] = m.Value; m.Value == nil {
@@ -300,13 +300,13 @@ func TestPlansAreBounded(t *testing.T) {
 		t.Helper()
 		k.ask(t, 1, fmt.Sprint(name, i), parts)
 		all := c.parts
-		if i < 10 || i%1000 == 0 || i >= mostLines-1 {
+		if i < 10 || i%1000 == 0 || i >= mostPlans-1 {
 			all = 0
 			for _, p := range c.plans {
 				all += len(p.parts)
 			}
 		}
-		if len(c.plans) > mostLines || all > MaxRanges || all != c.parts {
+		if len(c.plans) > mostPlans || all > MaxRanges || all != c.parts {
 			t.Fatalf("%d plans of %d parts, counted as %d", len(c.plans), all, c.parts)
 		}
 		if _, kept := c.plans[Line{k.w, fmt.Sprint(name, i)}]; !kept {
@@ -314,11 +314,11 @@ func TestPlansAreBounded(t *testing.T) {
 		}
 	}
 	k.must(t, k.frame(1, 4, 11))
-	for i := range mostLines - 1 {
+	for i := range mostPlans - 1 {
 		ask("line", i, Ranges{{1, never}})
 	}
 	k.must(t, k.frame(4, 5, 12)) // it is in use
-	ask("line", mostLines, Ranges{{1, never}})
+	ask("line", mostPlans, Ranges{{1, never}})
 	k.must(t, k.frame(5, 6, 13))
 	other := k.frame(1, 2, 1)
 	other.Stream = "line0"

@@ -17,7 +17,7 @@ type Mark struct {
 const MarkPrefix = "line\x00"
 
 // forgotPrefix begins the key of a Mark that says that something of an agent was forgotten. The agent
-// follows; the value is the version.
+// follows; the value is the version. Where none follows, all of some agents was.
 const forgotPrefix = "forgot\x00"
 
 // Marks returns what the frame changes: to be committed with its records.
@@ -31,8 +31,14 @@ func (v *Verdict) Marks() []Mark {
 		}
 		marks = append(marks, m)
 	}
-	for _, id := range v.forgets {
+	for id := range v.forgets {
 		marks = append(marks, Mark{forgotPrefix + string(id[:]), []byte{markVersion}})
+	}
+	for _, id := range v.evicts {
+		marks = append(marks, Mark{Key: forgotPrefix + string(id[:])})
+	}
+	if v.whole {
+		marks = append(marks, Mark{forgotPrefix, []byte{markVersion}})
 	}
 	return marks
 }
@@ -58,10 +64,17 @@ var errMark = errors.New("malformed mark of what a relay knows")
 // Load reads a mark back. Keys of others are left alone.
 func (k *Known) Load(key string, value []byte) error {
 	if id, ok := strings.CutPrefix(key, forgotPrefix); ok {
-		if len(id) != len(Agent{}) || len(value) != 1 || value[0] != markVersion {
+		if len(id) != len(Agent{}) && len(id) != 0 || len(value) != 1 || value[0] != markVersion {
 			return errMark
 		}
-		k.agent(Agent([]byte(id))).forgot = true
+		if id == "" {
+			k.mu.Lock()
+			defer k.mu.Unlock()
+			k.forgot = true
+			return nil
+		}
+		a := k.loaded(Agent([]byte(id)))
+		a.forgot, a.marked = true, true
 		return nil
 	}
 	rest, ours := strings.CutPrefix(key, MarkPrefix)
@@ -90,8 +103,18 @@ func (k *Known) Load(key string, value []byte) error {
 	if p.err != nil || len(p.left) > 0 || len(l.ranges) == 0 || len(l.ranges) > mostRanges {
 		return errMark
 	}
-	k.agent(id).put(&change{lineKey: lineKey{id, at}, line: l})
+	k.put(k.loaded(id), &change{lineKey: lineKey{id, at}, line: l})
 	return nil
+}
+
+// loaded returns the entry of an agent that has marks: of it nothing was forgotten but what one says.
+func (k *Known) loaded(id Agent) *agent {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	_, had := k.agents[id]
+	a := k.entry(id)
+	a.forgot = a.forgot && had
+	return a
 }
 
 // Drop forgets an agent, with its sessions: after a transaction whose outcome is unknown, for
@@ -99,6 +122,7 @@ func (k *Known) Load(key string, value []byte) error {
 func (k *Known) Drop(id Agent) {
 	a := k.agent(id)
 	clear(a.lines)
-	a.proven, a.forgot = 0, false
+	a.proven, a.forgot, a.marked = 0, false, false
+	k.grow(a, -a.size)
 	clear(a.current)
 }

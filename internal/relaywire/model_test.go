@@ -380,7 +380,7 @@ func cloneLines(m map[Line]Ranges) map[Line]Ranges {
 }
 
 func (k *Known) clone() *Known {
-	c := &Known{agents: make(map[Agent]*agent, len(k.agents)), prints: k.prints}
+	c := &Known{agents: make(map[Agent]*agent, len(k.agents)), prints: k.prints, room: k.room} // without owners
 	for id, a := range k.agents {
 		to := &agent{lines: maps.Clone(a.lines), current: make(map[uint32]*course, len(a.current)), used: a.used}
 		for epoch, s := range a.current {
