@@ -137,7 +137,7 @@ func (in *Input) Run(ctx context.Context) error {
 		if _, ok := p.conn.(*listen.UDPConn); ok {
 			r := newRing()
 			reading.Go(func() { in.runUDP(p, r) })
-			reading.Go(func() { in.runParse(emitting, r) })
+			reading.Go(func() { in.runParse(emitting, p.url, r) })
 			continue
 		}
 		reading.Go(func() { in.runUnixgram(emitting, p) })
@@ -157,6 +157,7 @@ func (in *Input) Run(ctx context.Context) error {
 	settling.Wait()
 	close(finished)
 	stopping.Wait()
+	in.events.lost.end()
 	if n := in.passed.Load(); n > 0 {
 		in.events.passedOn(int(n))
 	}
