@@ -395,6 +395,9 @@ func (d *delivery) moveCursor(stream string, to uint64) error {
 	if err := d.setCursor(stream, to, true); err != nil {
 		return err
 	}
+	if e, ok := d.forwarder.(forwarders.Ender); ok {
+		e.Release(stream, to)
+	}
 	d.retryNow() // it may be the record that was in the way
 	ctx, cancel := context.WithTimeout(context.Background(), durableWithin)
 	defer cancel()

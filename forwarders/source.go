@@ -109,6 +109,9 @@ type Ender interface {
 	Ended(stream string) uint64
 	// Holds reports whether the store is to keep records until they have ended.
 	Holds() bool
+	// Release says that somebody has moved the cursor of a stream to an offset by hand: what is kept before it since nobody
+	// can tell whether a receiver has it need not be any more.
+	Release(stream string, before uint64)
 }
 
 // Keeper is a Forwarder with a connection to keep up while there is nothing to deliver.

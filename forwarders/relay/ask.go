@@ -162,13 +162,13 @@ func (f *Forwarder) answered(c *conn, l line, q *relaywire.Ask, t *relaywire.Tel
 		}
 		f.memory.add(c.url, l, o.Delivered...)
 		for _, r := range o.Doubt {
-			f.events.doubted(l, c.url, r)
+			f.events.doubted(l, c.url, r, f.Holds())
 		}
 		f.memory.add(inDoubt, l, o.Doubt...)
 		if o.Other && l.epoch == c.writer.Epoch {
 			f.events.copied(l, c.url)
 			if _, now := f.source.Identity(); now == l.epoch { // nobody has noticed before
-				f.source.NewEpoch()
+				f.memory.begins(f.source.NewEpoch())
 			}
 			return errCopied
 		}
@@ -194,7 +194,7 @@ func (f *Forwarder) answered(c *conn, l line, q *relaywire.Ask, t *relaywire.Tel
 
 // compare holds an answer against what is here.
 func (f *Forwarder) compare(c *conn, l line, q *relaywire.Ask, t *relaywire.Tell) (relaywire.Outcome, error) {
-	own := relaywire.Own{Acked: f.claimed(c.url, l), Running: l.epoch == c.writer.Epoch}
+	own := relaywire.Own{Acked: f.claimed(c.url, l), Running: l.epoch == c.writer.Epoch, Unsaid: f.memory.unsaid(c.url, l)}
 	here, _ := f.own(c, l) // after the answer: the receiver may have what was written meanwhile
 	own.From, own.To = q.Parts[0].From, here.To
 	own.To = max(own.To, own.Acked.End())
@@ -247,6 +247,7 @@ func (f *Forwarder) begin(c *conn, l line, q *relaywire.Ask, o *relaywire.Outcom
 	for _, r := range within(k.todo, relaywire.Range{From: 0, To: gone}) {
 		d := &relaywire.Data{Part: relaywire.Part{Line: relaywire.Line{Writer: relaywire.Writer{Agent: c.writer.Agent, Epoch: l.epoch}, Stream: l.stream}, Range: r},
 			Gone: []relaywire.Gone{{Range: r, Reason: relaywire.Retention}}}
+		f.memory.says(c.url, l)
 		if err := c.send(d); err != nil {
 			return err
 		}

@@ -16,7 +16,7 @@ const (
 
 // ends is how far what receivers have acknowledged has come to its end: is on the disk of the
 // last agent above, or was dropped on its way there on purpose, or lost and said to be. What nobody has
-// acknowledged of what is settled was never sent, and has ended here. Its user guards it.
+// acknowledged of what is settled was never sent, and has ended here, unless it is in doubt and to be kept. Its user guards it.
 // The zero value knows of nothing.
 type ends struct {
 	streams map[string]*endsOf
@@ -33,6 +33,7 @@ type endsOf struct {
 type endsIn struct {
 	open  relaywire.Ranges // acknowledged, and not known to have ended
 	early relaywire.Ranges // said to have ended, and not noted as acknowledged yet
+	doubt relaywire.Ranges // never to be sent, and to be kept
 }
 
 func (e *ends) of(stream string) *endsOf {
@@ -70,6 +71,26 @@ func (e *ends) acked(l line, parts ...relaywire.Range) {
 	}
 }
 
+// doubted notes that parts of a line are in doubt, and to be kept.
+func (e *ends) doubted(l line, parts ...relaywire.Range) {
+	s, in := e.in(l)
+	for _, r := range parts {
+		in.doubt = in.doubt.Add(relaywire.Range{From: max(r.From, s.mark), To: r.To})
+	}
+}
+
+// release has what is in doubt before an offset be kept no longer. It reports whether anything is in doubt behind that.
+func (e *ends) release(stream string, before uint64) (more bool) {
+	if e.streams[stream] == nil {
+		return false
+	}
+	for _, in := range e.streams[stream].lines {
+		in.doubt = within(in.doubt, relaywire.Range{From: before, To: endless})
+		more = more || len(in.doubt) > 0
+	}
+	return more
+}
+
 // ended notes that parts of a line have ended. It may be heard of before the acknowledgement is noted.
 func (e *ends) ended(l line, parts relaywire.Ranges) {
 	s, in := e.in(l)
@@ -91,6 +112,9 @@ func (e *ends) reach(stream string, settled uint64) uint64 {
 		if len(in.open) > 0 {
 			to = min(to, in.open[0].From)
 		}
+		if len(in.doubt) > 0 {
+			to = min(to, in.doubt[0].From)
+		}
 	}
 	if to <= s.mark {
 		return s.mark
@@ -98,7 +122,8 @@ func (e *ends) reach(stream string, settled uint64) uint64 {
 	s.mark = to
 	behind := relaywire.Range{From: to, To: endless}
 	for epoch, in := range s.lines {
-		if in.open, in.early = within(in.open, behind), within(in.early, behind); len(in.open)+len(in.early) == 0 {
+		in.open, in.early, in.doubt = within(in.open, behind), within(in.early, behind), within(in.doubt, behind)
+		if len(in.open)+len(in.early)+len(in.doubt) == 0 {
 			delete(s.lines, epoch)
 		}
 	}
@@ -150,9 +175,30 @@ func (f *Forwarder) Ended(stream string) uint64 {
 	if m == nil {
 		return f.source.Ended(stream)
 	}
+	if m.release(stream, 0) { // what retention took nobody reads here
+		first := settled
+		if parts := f.source.Parts(stream); len(parts) > 0 {
+			first = parts[0].First
+		}
+		m.release(stream, first)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.ends.reach(stream, settled)
+}
+
+// release is ends.release.
+func (m *memory) release(stream string, before uint64) (more bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ends.release(stream, before)
+}
+
+// Release has what is in doubt before an offset be kept no longer.
+func (f *Forwarder) Release(stream string, before uint64) {
+	if m := f.remembered.Load(); m != nil {
+		m.release(stream, before)
+	}
 }
 
 // Holds reports whether the store is to keep records until they have ended.

@@ -25,9 +25,13 @@ func (e events) copied(l line, url string) {
 		Msg("a copy of this agent, with its memory, sends too: give the copy a data directory of its own; this one goes on under a new epoch")
 }
 
-func (e events) doubted(l line, url string, r relaywire.Range) {
-	e.log.Error().Str("stream", l.stream).Str("url", url).Uint64("from", r.From).Uint64("to", r.To).
-		Msg("nobody can tell whether the receiver has these records or those of a copy of this agent; they are not sent, and stay to be read here")
+func (e events) doubted(l line, url string, r relaywire.Range, held bool) {
+	log := e.log.Error().Str("stream", l.stream).Str("url", url).Uint64("from", r.From).Uint64("to", r.To)
+	if held {
+		log.Msg("nobody can tell whether the receiver has these records or those of a copy of this agent; they are not sent, and are kept here until the cursor is moved by hand")
+		return
+	}
+	log.Msg("nobody can tell whether the receiver has these records or those of a copy of this agent; they are not sent, and stay to be read here")
 }
 
 // counters are the forwarder's metrics.

@@ -35,6 +35,7 @@ type memory struct {
 	stale []forwarders.Mark                    // removals to be handed out
 	ends  ends                                 // of what anybody has acknowledged
 	hold  bool                                 // what has not ended is offered to everybody
+	begun map[uint32]map[string]bool           // epochs that began since there was another copy, and the lines of them, by key, of which something was sent
 }
 
 // newMemory reads what was remembered. Of lines that the store has no more nothing is, once they have
@@ -62,7 +63,11 @@ func newMemory(s forwarders.Source, o *Options) *memory {
 		switch used := slices.Contains(o.To, url); {
 		case url != inDoubt && used:
 			m.ends.acked(l, ranges...)
-		case url != inDoubt && m.hold:
+		case url == inDoubt && m.hold:
+			for _, r := range kept[l] {
+				m.ends.doubted(l, within(ranges, r)...)
+			}
+		case m.hold:
 			for _, r := range kept[l] {
 				m.ends.acked(l, within(ranges, r)...)
 			}
@@ -118,9 +123,39 @@ func (m *memory) add(url string, l line, parts ...relaywire.Range) {
 	}
 	m.acked[url][l] = have
 	m.moved[url][l] = true
-	if url != inDoubt {
+	switch {
+	case url != inDoubt:
 		m.ends.acked(l, parts...)
+	case m.hold:
+		m.ends.doubted(l, parts...)
 	}
+}
+
+// begins notes that an epoch has begun since another copy was there.
+func (m *memory) begins(epoch uint32) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.begun == nil {
+		m.begun = make(map[uint32]map[string]bool)
+	}
+	m.begun[epoch] = make(map[string]bool)
+}
+
+// says notes that something of a line is going out to a receiver.
+func (m *memory) says(url string, l line) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if said := m.begun[l.epoch]; said != nil {
+		said[l.key(url)] = true
+	}
+}
+
+// unsaid reports whether the line began since another copy was there, and nothing of it ever went out to a receiver.
+func (m *memory) unsaid(url string, l line) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	said := m.begun[l.epoch]
+	return said != nil && !said[l.key(url)]
 }
 
 // lines returns those of which a receiver has acknowledged something.

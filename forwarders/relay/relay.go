@@ -179,8 +179,8 @@ func (f *Forwarder) send(c *conn, l *course, a *ack, b *forwarders.Batch) error 
 				return err
 			}
 		}
-		err := c.send(d)
-		if err != nil {
+		f.memory.says(c.url, l.line)
+		if err := c.send(d); err != nil {
 			return err
 		}
 		f.counters.frames.Inc()

@@ -10,6 +10,7 @@ type Own struct {
 	Range          // all that was ever written of it, without To; what is gone by now counts
 	Acked   Ranges // what this receiver has acknowledged; the rest of the parts that were asked for, nobody has
 	Running bool   // this run still writes the line
+	Unsaid  bool   // this run began the line since there was another copy, and has sent this receiver nothing of it
 }
 
 // Outcome is what a sender makes of a Tell.
@@ -34,25 +35,37 @@ func (t *Tell) Compare(q *Ask, own Own, sum func(offset uint64) (uint64, bool)) 
 	if err := t.answers(q); err != nil {
 		return o, err
 	}
-	proven := uint64(0) // histories that parted once do not meet again: up to here they are one
-	o.Other = own.Running && t.Ends.To > own.To
+	proven := uint64(0)           // histories that parted once do not meet again: up to here they are one
+	other, beyond := false, false // prints of another's records, and of what lies behind all that was ever written
 	for _, p := range t.Prints {
+		beyond = beyond || p.To > own.To
 		if p.From < own.From || p.To > own.To {
 			continue // of what a copy of the disk has not
 		}
 		if mine, ok := sum(p.To - 1); !ok {
 			continue
 		} else if mine != p.Sum {
-			o.Other = true
+			other = true
 		} else {
 			proven = max(proven, p.To)
 		}
+	}
+	onward := own.Running && t.Ends.To > own.To
+	switch o.Other = other || onward; {
+	case onward && !other && !beyond:
+		return Outcome{}, fmt.Errorf("%w: stream %q is said to go on up to %d, this run has written it up to %d, and no print shows anything behind that; %s", ErrMalformed,
+			t.Stream, t.Ends.To, own.To, restart)
+	case o.Other && own.Running && own.Unsaid:
+		return Outcome{}, fmt.Errorf("%w: records of stream %q are said to be there under an epoch that has just begun, and of which nothing was sent; %s", ErrMalformed, t.Stream, restart)
 	}
 	for _, part := range q.Parts {
 		o.sort(part, t, &own, proven)
 	}
 	return o, nil
 }
+
+// restart is what helps where the receiver does not lie.
+const restart = "if a copy of this machine, with its memory, runs too, give it a data directory of its own and restart this agent"
 
 // sort adds a part of the question to where it belongs.
 func (o *Outcome) sort(part Range, t *Tell, own *Own, proven uint64) {

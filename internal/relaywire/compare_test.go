@@ -75,3 +75,23 @@ func TestAnAnswerThatCannotBeIsRefused(t *testing.T) {
 	f(Tell{Stream: "app", Epoch: 3, Missing: Ranges{{8, never}}}) // 1 to 4 are there, and the line has nothing
 	f(Tell{Stream: "app", Epoch: 3, Missing: Ranges{{8, never}}, Ends: Range{1, 4}})
 }
+
+// A line that goes on behind what its run has written is shown to, and one that has just begun is nobody else's.
+func TestAnotherCopyIsShown(t *testing.T) {
+	sum := func(at uint64) (uint64, bool) { return 100 + at, true }
+	f := func(own Own, ends Range, refused bool, prints ...Print) {
+		t.Helper()
+		own.Range, own.Running = Range{1, 10}, true
+		all := Ranges{{1, never}}
+		o, err := (&Tell{Missing: all, Ends: ends, Prints: prints}).Compare(&Ask{Parts: all}, own, sum)
+		if refused && (!errors.Is(err, ErrMalformed) || !reflect.DeepEqual(o, Outcome{})) || !refused && (err != nil || !o.Other) {
+			t.Errorf("%+v, %v with prints %v: got %+v, %v", own, ends, prints, o, err)
+		}
+	}
+	f(Own{}, Range{1, 1 << 60}, true)
+	f(Own{}, Range{1, 12}, true, Print{Range{5, 10}, 109})
+	f(Own{}, Range{1, 12}, false, Print{Range{5, 10}, 7})
+	f(Own{}, Range{1, 12}, false, Print{Range{5, 12}, 7})
+	f(Own{Unsaid: true}, Range{1, 12}, true, Print{Range{5, 12}, 7})
+	f(Own{Unsaid: true}, Range{1, 10}, true, Print{Range{5, 10}, 7})
+}
