@@ -63,6 +63,7 @@ type delivery struct {
 	lastErr   string
 	lastFail  time.Time
 	unreached bool               // that was since there was nobody to connect to
+	keep      keeping            // how its Keeper fares
 	nextTry   time.Time          // zero unless it waits for that
 	wake      context.CancelFunc // ends that wait; nil likewise
 }
@@ -104,8 +105,9 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 		}
 	}()
 	if k, ok := d.forwarder.(forwarders.Keeper); ok {
-		defer d.keep(ctx, k)()
+		defer d.runKeeper(ctx, k)()
 	}
+	defer d.measureConnections()()
 	defer d.followEnds(ctx)()
 	for attempt := 0; ctx.Err() == nil; {
 		before, reaches := d.counts.delivered.Load(), d.reaches.Load()
@@ -129,17 +131,6 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 	}
 	d.setState("stopped")
 	return nil
-}
-
-// keep has the forwarder keep its connection up until ctx ends; stop waits for that.
-func (d *delivery) keep(ctx context.Context, k forwarders.Keeper) (stop func()) {
-	keeping, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() { k.Keep(keeping, func(b *forwarders.Behind) { d.goBack(b) }, d.reached) })
-	return func() {
-		cancel()
-		wg.Wait()
-	}
 }
 
 // backoff returns a time with full jitter that doubles with each attempt, and
@@ -181,15 +172,6 @@ func (d *delivery) retryNow() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.wake != nil {
-		d.wake()
-	}
-}
-
-// reached has a delivery that waits since there was nobody to connect to not wait any longer.
-func (d *delivery) reached() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.reaches.Add(1); d.wake != nil && d.unreached {
 		d.wake()
 	}
 }
@@ -251,7 +233,7 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 	}
 	if delivered > 0 && d.state != "up" {
 		failed = time.Since(d.failing)
-		d.state, d.failing = "up", time.Time{}
+		d.state, d.failing, d.keep.alone = "up", time.Time{}, false
 	}
 	d.mu.Unlock()
 	if !d.sendsAgain(s.stream) {
@@ -331,9 +313,10 @@ func (d *delivery) fail(err error, wait time.Duration) {
 	}
 	d.state, d.lastErr = "retrying", err.Error()
 	var none *forwarders.Unreached
-	d.unreached = errors.As(err, &none)
+	d.unreached, d.keep.alone = errors.As(err, &none), false
+	next := d.soonest(d.lastFail.Add(wait))
 	d.mu.Unlock()
-	d.events.forwarderRetrying(d.name, err, wait)
+	d.events.forwarderRetrying(d.name, err, next.Sub(d.lastFail))
 }
 
 func (d *delivery) setState(state string) {

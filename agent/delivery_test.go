@@ -419,7 +419,7 @@ func (u *unreached) Deliver(ctx context.Context, b *forwarders.Batch) (forwarder
 	return u.taker.Deliver(ctx, b)
 }
 
-func (u *unreached) Keep(ctx context.Context, _ func(*forwarders.Behind), up func()) {
+func (u *unreached) Keep(ctx context.Context, _ func(*forwarders.Behind), up func(), _ func(error, time.Duration)) {
 	u.kept <- up
 	<-ctx.Done()
 }

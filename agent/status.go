@@ -190,12 +190,15 @@ func moduleStatus(m *module) query.ModuleStatus {
 func (d *delivery) status(rate float64) query.ForwarderStatus {
 	s := query.ForwarderStatus{Name: d.name, Kind: d.config.Kind.Name, To: d.config.To, Rate: rate}
 	_, s.Remembers = d.config.Options.(forwarders.Remembering)
-	d.mu.Lock()
-	s.State, s.LastError, s.LastErrorAt, s.NextTry = d.state, d.lastErr, d.lastFail, d.nextTry
-	d.mu.Unlock()
 	if c, ok := d.forwarder.(forwarders.Chooser); ok {
 		s.Using = c.Using()
+		for _, to := range c.Destinations() {
+			s.Destinations = append(s.Destinations, query.DestinationStatus{URL: to.URL, Connected: to.URL == s.Using, LastError: to.LastError, LastErrorAt: to.LastErrorAt})
+		}
 	}
+	d.mu.Lock()
+	s.State, s.LastError, s.LastErrorAt, s.NextTry = d.stateWith(s.Using), d.lastErr, d.lastFail, d.soonest(d.nextTry)
+	d.mu.Unlock()
 	for _, in := range d.store.Streams() {
 		if !d.covers(in.Name) {
 			continue

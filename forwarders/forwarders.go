@@ -182,6 +182,15 @@ type Blocker interface {
 type Chooser interface {
 	// Using returns the one that it is connected to, as its options name it; empty: none.
 	Using() string
+	// Destinations returns all, in the order of its options.
+	Destinations() []Destination
+}
+
+// Destination is one of several, and how it failed last since it was last connected to.
+type Destination struct {
+	URL         string    // as the options name it
+	LastError   string    // empty: it has not
+	LastErrorAt time.Time // zero likewise
 }
 
 // Lossy is implemented by options of a kind that can lose records and not know

@@ -118,6 +118,7 @@ type Ender interface {
 type Keeper interface {
 	// Keep returns when ctx has ended. The agent calls it once, beside Deliver, from
 	// when it may connect. goBack does what Behind as an error of Deliver does; up is called when
-	// there is a connection, and what waited since there was none need not.
-	Keep(ctx context.Context, goBack func(*Behind), up func())
+	// there is a connection, and what waited since there was none need not; down, each time that there
+	// is none to be had, with why and when it tries again.
+	Keep(ctx context.Context, goBack func(*Behind), up func(), down func(err error, again time.Duration))
 }

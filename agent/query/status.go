@@ -172,17 +172,26 @@ type StreamStatus struct {
 
 // ForwarderStatus is one forwarder and its cursors.
 type ForwarderStatus struct {
-	Name        string         `json:"name"`
-	Kind        string         `json:"kind"`
-	To          string         `json:"to"`
-	Using       string         `json:"using,omitempty"`     // the one of several destinations that it is connected to
-	Remembers   bool           `json:"remembers,omitempty"` // its receivers keep what they were told, and are sent only what they have lost
-	Streams     []CursorStatus `json:"streams"`
-	State       string         `json:"state"` // up, retrying or stopped
-	LastError   string         `json:"last_error,omitempty"`
-	LastErrorAt time.Time      `json:"last_error_at,omitzero"`
-	NextTry     time.Time      `json:"next_try,omitzero"` // absent unless it waits for that
-	Rate        float64        `json:"rate"`
+	Name         string              `json:"name"`
+	Kind         string              `json:"kind"`
+	To           string              `json:"to"`
+	Using        string              `json:"using,omitempty"`        // the one of several destinations that it is connected to
+	Destinations []DestinationStatus `json:"destinations,omitempty"` // those that it chooses from
+	Remembers    bool                `json:"remembers,omitempty"`    // its receivers keep what they were told, and are sent only what they have lost
+	Streams      []CursorStatus      `json:"streams"`
+	State        string              `json:"state"` // up, retrying or stopped; of one that keeps a connection also connecting: it has none yet, or lost it just now
+	LastError    string              `json:"last_error,omitempty"`
+	LastErrorAt  time.Time           `json:"last_error_at,omitzero"`
+	NextTry      time.Time           `json:"next_try,omitzero"` // absent unless it waits for that
+	Rate         float64             `json:"rate"`
+}
+
+// DestinationStatus is one of those that a forwarder chooses from.
+type DestinationStatus struct {
+	URL         string    `json:"url"`
+	Connected   bool      `json:"connected"`
+	LastError   string    `json:"last_error,omitempty"` // why it could not be used, since it last was
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 }
 
 // CursorStatus is how far a forwarder has come in one stream.

@@ -319,14 +319,24 @@ func troubleTable(st query.Status, now time.Time) table {
 			t.add("module "+m.Name, "-", "its file cannot take the place of the running one, and a start would fail: "+m.Refused)
 		}
 	}
-	for _, f := range st.Forwarders {
-		if f.LastError != "" {
-			text := f.LastError
-			if !f.NextTry.IsZero() {
-				text += "; next try in " + span(max(f.NextTry.Sub(now).Seconds(), 0.1))
-			}
-			t.add("forwarder "+f.Name, ago(f.LastErrorAt, now), text)
-		}
+	for i := range st.Forwarders {
+		addForwarder(&t, &st.Forwarders[i], now)
 	}
 	return t
+}
+
+// addForwarder adds a forwarder's last error, and those of its destinations that it does not name.
+func addForwarder(t *table, f *query.ForwarderStatus, now time.Time) {
+	if f.LastError != "" {
+		text := f.LastError
+		if !f.NextTry.IsZero() {
+			text += "; next try in " + span(max(f.NextTry.Sub(now).Seconds(), 0.1))
+		}
+		t.add("forwarder "+f.Name, ago(f.LastErrorAt, now), text)
+	}
+	for _, to := range f.Destinations {
+		if text := to.URL + ": " + to.LastError; to.LastError != "" && !strings.Contains(f.LastError, text) {
+			t.add("forwarder "+f.Name, ago(to.LastErrorAt, now), text)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/runnel-log/runnel/agent/query"
 )
@@ -18,6 +19,20 @@ func TestStatusMarksTheDestinationInUse(t *testing.T) {
 	f("tls://a:6515, tls://b:6515", "tls://b:6515", "tls://a:6515, tls://b:6515 (in use)")
 	f("tls://a:6515, tls://b:6515", "", "tls://a:6515, tls://b:6515")
 	f("tls://a:6515", "tls://a:6515", "tls://a:6515")
+}
+
+// How each destination failed is said while another is in use, and not twice.
+func TestStatusSaysHowEachDestinationFailed(t *testing.T) {
+	now := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	f := query.ForwarderStatus{Name: "up", State: "up", LastError: `stream "app", offsets 1 to 9: tls://a:6515: receiver closed the connection`, LastErrorAt: now.Add(-time.Hour),
+		Destinations: []query.DestinationStatus{
+			{URL: "tls://a:6515", LastError: "receiver closed the connection", LastErrorAt: now.Add(-time.Hour)},
+			{URL: "tls://b:6515", LastError: "connect: refused", LastErrorAt: now.Add(-time.Minute)},
+			{URL: "tls://c:6515", Connected: true}}}
+	table := troubleTable(query.Status{Forwarders: []query.ForwarderStatus{f}}, now)
+	if len(table.rows) != 2 || table.rows[0][2] != f.LastError || table.rows[1][2] != "tls://b:6515: connect: refused" || table.rows[1][1] != "1m" {
+		t.Errorf("got %q", table.rows)
+	}
 }
 
 // What is delivered and kept until its end is said, where there is some.

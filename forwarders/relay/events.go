@@ -2,6 +2,7 @@ package relay
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/VictoriaMetrics/metrics"
 	"github.com/rs/zerolog"
@@ -16,8 +17,12 @@ func (e events) connected(url string, w *relaywire.Welcome) {
 	e.log.Info().Str("url", url).Str("agent", w.Name).Hex("agent_id", w.Agent[:]).Str("version", w.Build).Msg("connected to the agent above")
 }
 
-func (e events) idleWithout(url string, err error) {
-	e.log.Warn().Str("url", url).Err(err).Msg("no agent above can be reached; nothing waits for it yet")
+func (e events) turned(from, to string, cause error) {
+	e.log.Warn().Str("from", from).Str("to", to).AnErr("cause", cause).Msg("turned from one agent above to another")
+}
+
+func (e events) idleWithout(err error, again time.Duration) {
+	e.log.Warn().Err(err).Dur("in_ms", again).Msg("no agent above can be reached; nothing waits for it yet")
 }
 
 func (e events) copied(l line, url string) {

@@ -63,12 +63,14 @@ type Forwarder struct {
 
 	mu sync.Mutex // taken before a conn's
 	// guarded by mu:
-	at     int // which of to is used
-	turns  int // sessions in a row that failed before anything was acknowledged on them
-	conn   *conn
-	closed bool
-	open   []*ack // not waited for yet
-	rewind forwarders.Rewind
+	at       int                // which of to is used
+	used     string             // that of the last session, by its URL; before there was one, the first
+	failures map[string]failure // by URL: why it could not be used, since it last was
+	turns    int                // sessions in a row that failed before anything was acknowledged on them
+	conn     *conn
+	closed   bool
+	open     []*ack // not waited for yet
+	rewind   forwarders.Rewind
 }
 
 // upstream is one receiver.
@@ -78,7 +80,7 @@ type upstream struct {
 }
 
 func newForwarder(o *Options, s forwarders.Setup) (*Forwarder, error) {
-	f := &Forwarder{options: o, name: s.Name, resolver: s.Resolver, source: s.Source, tiers: s.Tiers, events: events{s.Log},
+	f := &Forwarder{failures: make(map[string]failure), options: o, name: s.Name, resolver: s.Resolver, source: s.Source, tiers: s.Tiers, events: events{s.Log},
 		counters: newCounters(s.Metrics, s.Name), packer: packer{how: o.Compress},
 		hello: relaywire.Hello{Versions: [2]uint16{relaywire.Version, relaywire.Version}, Name: s.Agent, Build: s.Version}}
 	f.closing, f.cancel = context.WithCancel(context.Background())
@@ -102,6 +104,7 @@ func newForwarder(o *Options, s forwarders.Setup) (*Forwarder, error) {
 		}
 		f.to = append(f.to, u)
 	}
+	f.used = f.to[0].url
 	return f, nil
 }
 
@@ -244,6 +247,7 @@ func (f *Forwarder) alive() *conn {
 	f.conn = nil
 	acked, _ := c.wait(context.Background(), 0) // for nothing: how far it came
 	if !c.faultless() {
+		f.note(c.url, err)
 		f.at = (f.at + 1) % len(f.to)
 		if f.turns++; acked > 0 {
 			f.turns = 0

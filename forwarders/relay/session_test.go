@@ -155,7 +155,10 @@ func TestReceiverThatLostAllIsNoticedAfterARestart(t *testing.T) {
 	again := newSender(t, options("tcp://"+s.address, nil), f.source)
 	backs := make(chan *forwarders.Behind, 1)
 	kept := make(chan struct{})
-	go func() { again.Keep(t.Context(), func(b *forwarders.Behind) { backs <- b }, func() {}); close(kept) }()
+	go func() {
+		again.Keep(t.Context(), func(b *forwarders.Behind) { backs <- b }, func() {}, func(error, time.Duration) {})
+		close(kept)
+	}()
 	if b := <-backs; b.Stream != "app" || b.To != 1 {
 		t.Errorf("%v, want to go back to 1", b)
 	}

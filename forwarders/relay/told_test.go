@@ -108,7 +108,7 @@ func TestOnlyAnIdleForwarderSaysThatNothingWaits(t *testing.T) {
 		f.Forwarder.source = lagging{f.source, records}
 		ctx, cancel := context.WithCancel(t.Context())
 		var keeping sync.WaitGroup
-		keeping.Go(func() { f.Keep(ctx, nil, func() {}) })
+		keeping.Go(func() { f.Keep(ctx, nil, func() {}, func(error, time.Duration) {}) })
 		for range 2 { // the second try comes after what is said of the first
 			c, err := l.Accept()
 			if err != nil {

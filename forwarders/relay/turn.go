@@ -14,6 +14,7 @@ import (
 const (
 	keepFirst = 2 * time.Second // between tries to connect, whatever waits, doubled each time; of thousands of agents not all come at once
 	keepMost  = time.Minute
+	sayAgain  = 10 * time.Minute // that nobody can be reached, while nothing waits
 )
 
 // connect returns the session under way, or makes one: with the receiver whose turn it is, or else with
@@ -41,10 +42,11 @@ func (f *Forwarder) connect(ctx context.Context) (*conn, error) {
 			return c, nil
 		}
 		if errors.Is(err, errCopied) || ctx.Err() != nil || f.closing.Err() != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s: %w", u.url, err)
 		}
-		errs = append(errs, err)
+		errs = append(errs, fmt.Errorf("%s: %w", u.url, err))
 		f.mu.Lock()
+		f.note(u.url, err)
 		f.at = (f.at + 1) % len(f.to)
 		f.mu.Unlock()
 	}
@@ -79,13 +81,44 @@ func together(errs []error) error {
 func (f *Forwarder) reach(ctx context.Context, u upstream) (*conn, error) {
 	c, err := f.dial(ctx, u)
 	if err != nil {
-		return nil, fmt.Errorf("%s: connect: %w", u.url, err)
+		return nil, fmt.Errorf("connect: %w", err)
 	}
 	if err := f.take(ctx, c); err != nil {
-		return nil, c.explain(err)
+		return nil, err
 	}
 	f.events.connected(u.url, c.welcome)
+	f.mu.Lock()
+	from, cause := f.used, f.failures[f.used].err
+	f.used = u.url
+	delete(f.failures, u.url)
+	f.mu.Unlock()
+	if from != u.url {
+		f.events.turned(from, u.url, cause)
+	}
 	return c, nil
+}
+
+// failure is how a receiver failed last.
+type failure struct {
+	err error
+	at  time.Time
+}
+
+// note notes a failure of a receiver; f.mu is held.
+func (f *Forwarder) note(url string, err error) { f.failures[url] = failure{err, time.Now()} }
+
+// Destinations returns the receivers, each with why it failed last.
+func (f *Forwarder) Destinations() []forwarders.Destination {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make([]forwarders.Destination, len(f.to))
+	for i := range f.to {
+		all[i].URL = f.to[i].url
+		if last, ok := f.failures[f.to[i].url]; ok {
+			all[i].LastError, all[i].LastErrorAt = last.err.Error(), last.at
+		}
+	}
+	return all
 }
 
 // failed is the error of a batch whose session has. The next try comes soon where this session took something, and
@@ -109,29 +142,31 @@ func (f *Forwarder) failed(c *conn, err error) error {
 
 // Keep keeps a session up while there is nothing to deliver, so that the receiver knows of
 // this agent, and this one learns what the receiver has lost.
-func (f *Forwarder) Keep(ctx context.Context, goBack func(*forwarders.Behind), up func()) {
-	asked := time.Duration(0) // by the receiver, to wait
-	for failed, said := 0, false; ; {
+func (f *Forwarder) Keep(ctx context.Context, goBack func(*forwarders.Behind), up func(), down func(error, time.Duration)) {
+	wait := pause(0, nil)
+	var said time.Time // that nobody can be reached
+	for failed := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(max(asked, rand.N(min(keepMost, keepFirst<<min(failed, 10)))+time.Millisecond)):
+		case <-time.After(wait):
 		}
 		c, err := f.connect(ctx)
-		asked = 0
 		if err != nil {
+			if ctx.Err() != nil {
+				return
+			}
 			failed++
-			var retry *forwarders.Retry
-			if errors.As(err, &retry) {
-				asked = min(retry.After, keepMost)
+			wait = pause(failed, err)
+			records, _, _, _ := f.source.Lag()
+			if records == 0 && time.Since(said) >= sayAgain { // or else the agent says so of what waits
+				said = time.Now()
+				f.events.idleWithout(err, wait)
 			}
-			if records, _, _, _ := f.source.Lag(); records == 0 && !said && ctx.Err() == nil { // or else Deliver says so
-				said = true
-				f.events.idleWithout(f.to[0].url, err)
-			}
+			down(err, wait)
 			continue
 		}
-		failed, said = 0, false
+		failed, wait, said = 0, pause(0, nil), time.Time{}
 		for _, behind := range c.behindFirst {
 			goBack(behind)
 		}
@@ -142,4 +177,14 @@ func (f *Forwarder) Keep(ctx context.Context, goBack func(*forwarders.Behind), u
 		case <-c.ended:
 		}
 	}
+}
+
+// pause returns how long Keep waits after a number of failures in a row, the last of them err.
+func pause(failed int, err error) time.Duration {
+	wait := rand.N(min(keepMost, keepFirst<<min(failed, 10))) + time.Millisecond
+	var retry *forwarders.Retry
+	if errors.As(err, &retry) {
+		wait = max(wait, min(retry.After, keepMost))
+	}
+	return wait
 }
