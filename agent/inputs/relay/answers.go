@@ -12,6 +12,9 @@ import (
 // maxAnswers is how many bytes of answers are put together before they are written.
 const maxAnswers = 16 << 10
 
+// mostDue is how many bytes of answers to questions may wait for the sender to read them before nothing more is asked.
+const mostDue = 1 << 20
+
 // pending is what is due to the sender, in the order of its messages.
 type pending struct {
 	receipt inputs.Receipt // to wait for; nil: nothing
@@ -19,6 +22,31 @@ type pending struct {
 	size    int64          // of its payload
 	raw     []byte         // frames to write as they are
 	said    *said          // what the sender hears with that; nil: nothing
+	due     int64          // what all this takes of mostDue
+}
+
+// answersDue waits until few enough answers wait for the sender to read them.
+func (x *session) answersDue() error {
+	for x.due.Load() > mostDue {
+		select {
+		case <-x.fewer:
+		case <-x.waits.Done():
+			return x.ended()
+		}
+	}
+	return nil
+}
+
+// wrote says that answers of so many bytes wait no more.
+func (x *session) wrote(due int64) {
+	if due == 0 {
+		return
+	}
+	x.due.Add(-due)
+	select {
+	case x.fewer <- struct{}{}:
+	default:
+	}
 }
 
 // over is a context that has ended: to ask a receipt without waiting.
@@ -35,6 +63,7 @@ type answers struct {
 	buf    []byte
 	number uint64 // of the frame to acknowledge; 0: none
 	size   int64  // of all the payloads that this acknowledges
+	due    int64  // of what is in buf, of mostDue
 	failed bool   // nothing can be answered any more
 	ends   ends   // of what was answered
 }
@@ -52,6 +81,7 @@ func (x *session) runAnswers() {
 				return
 			}
 			a.settle(p)
+			a.due += p.due
 		case <-a.ends.due:
 			a.ends.begin()
 		case <-a.ends.passed:
@@ -126,6 +156,10 @@ func (a *answers) wait(receipt inputs.Receipt) error {
 
 // write writes what is due.
 func (a *answers) write() {
+	defer func() {
+		a.x.wrote(a.due)
+		a.due = 0
+	}()
 	told := a.number > 0 || a.size > 0
 	a.acknowledge()
 	if len(a.buf) == 0 || a.failed {

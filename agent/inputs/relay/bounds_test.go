@@ -148,7 +148,7 @@ func TestAnIdentityHasABoundedNumberOfAgents(t *testing.T) {
 	r := inputtest.Start(t, Kind, a.dir, a.section, inputtest.Setup{})
 	in := r.Input.(*Input)
 	for i := range mostOwned - 1 {
-		if err := in.known.speaks("vm", relaywire.Agent{1, byte(i), byte(i >> 8)}); err != nil {
+		if err := in.known.speaks(identity{name: "vm"}, relaywire.Agent{1, byte(i), byte(i >> 8)}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -156,9 +156,104 @@ func TestAnIdentityHasABoundedNumberOfAgents(t *testing.T) {
 	c := a.dial(r, pair, host)
 	hears[*relaywire.Welcome](c)
 	one := relaywire.Writer{Agent: relaywire.Agent{2}, Epoch: 1}
-	if text := a.dial(r, pair, one).refused(relaywire.CodeIdentity); !strings.Contains(text, "1024 others") {
+	if text := a.dial(r, pair, one).refused(relaywire.CodeIdentity); !strings.Contains(text, "64 others") {
 		t.Errorf("it is told %q", text)
 	}
 	hears[*relaywire.Welcome](a.dial(r, a.certificate("runnel://agent/other"), one))
 	hears[*relaywire.Welcome](a.dial(r, pair, relaywire.Writer{Agent: host.Agent, Epoch: 71})) // another run of one that it has
+}
+
+// Whatever one certificate's agents say, little is kept of it, in memory and on disk, and of others nothing is
+// forgotten for it; also after a restart.
+func TestACertificateHasItsShareOfWhatIsKnown(t *testing.T) {
+	const room, lines = 1 << 20, 500
+	a := newAgents(t)
+	r := inputtest.Start(t, Kind, a.dir, a.section, inputtest.Setup{})
+	r.Input.(*Input).known.Bound(room)
+	other := a.certificate("runnel://agent/other")
+	c := a.dial(r, other, host)
+	hears[*relaywire.Welcome](c)
+	c.ask("app", forever)
+	c.send("app", 1, 4)
+	c.acked(1)
+	pair := a.certificate("runnel://agent/vm")
+	for id := range byte(3) {
+		w := relaywire.Writer{Agent: relaywire.Agent{1, id}, Epoch: 1}
+		c := a.dial(r, pair, w)
+		hears[*relaywire.Welcome](c)
+		c.ask("app", forever)
+		for i := range uint64(10) {
+			c.say(c.frame("app", 1+i*lines, batch(texts(0, lines), func(n int, r *record.Record) {
+				r.Origin = record.Origin{Agent: w.Agent, Epoch: uint32(2 + int(i)*lines + n), Stream: []byte("app"), Sequence: 1}
+			})))
+			c.acked(i + 1)
+		}
+		if !c.ask("db", forever).Forgot {
+			t.Error("it is not told that something was forgotten")
+		}
+	}
+	marks := func() (n int) {
+		r.Sink.Marks(func(string, []byte) { n++ })
+		return n
+	}
+	if n := marks(); n < lines || n > 5*lines { // a quarter of the room, and of each agent what one frame brings
+		t.Errorf("%d marks are kept of 15 000 lines", n)
+	}
+	r.Stop(t)
+	r = inputtest.Start(t, Kind, a.dir, a.section, inputtest.Setup{Sink: r.Sink})
+	c = a.dial(r, other, host)
+	hears[*relaywire.Welcome](c)
+	if tell := c.ask("app", forever); tell.Forgot || len(tell.Missing) != 1 || tell.Missing[0].From != 4 {
+		t.Errorf("another is told %+v", tell)
+	}
+	c = a.dial(r, pair, relaywire.Writer{Agent: relaywire.Agent{1, 0}, Epoch: 1})
+	hears[*relaywire.Welcome](c)
+	if !c.ask("app", forever).Forgot {
+		t.Error("it is not told after a restart that something was forgotten")
+	}
+}
+
+// Of who asks and does not read, nothing more is read while a few answers wait; then all are given.
+func TestAnswersThatNobodyReadsAreFew(t *testing.T) {
+	const asks = 32
+	r := inputtest.Start(t, Kind, "", plain, inputtest.Setup{})
+	c := dial(t, r, host)
+	var parts relaywire.Ranges
+	for i := range uint64(relaywire.MaxParts) { // far apart, so that each takes many bytes
+		parts = append(parts, relaywire.Range{From: i<<48 | 1<<47, To: i<<48 | 1<<47 + 1<<46})
+	}
+	question := relaywire.Append(nil, &relaywire.Ask{Stream: "app", Epoch: host.Epoch, Parts: parts})
+	known := r.Input.(*Input).known
+	known.mu.Lock()
+	x := known.sessions[host]
+	known.mu.Unlock()
+	asked := make(chan error, 1)
+	go func() {
+		var err error
+		for range asks {
+			if _, err = c.Write(question); err != nil {
+				break
+			}
+		}
+		asked <- err
+	}()
+	few := func() {
+		t.Helper()
+		if due := x.due.Load(); due > mostDue+3<<20/2 {
+			t.Fatalf("%d bytes of answers wait", due)
+		}
+	}
+	wait(t, "more wait than may", func() bool { few(); return x.due.Load() > mostDue })
+	for range asks {
+		if tell := hears[*relaywire.Tell](c); len(tell.Missing) != relaywire.MaxParts {
+			t.Fatalf("%d ranges are missing", len(tell.Missing))
+		}
+		few()
+	}
+	if err := <-asked; err != nil {
+		t.Error(err)
+	}
+	wait(t, "nothing waits any more", func() bool { return x.due.Load() == 0 })
+	c.send("app", 1<<47, 1<<47+2)
+	c.acked(1)
 }

@@ -100,12 +100,13 @@ func decode(d *relaywire.Data) (_ *record.Batch, err error) {
 func (x *session) store(f *frame, size int64) error {
 	defer x.inTime()()
 	k := x.in.known
-	unlock, err := x.lock(x.in.patience.room, f.agents...)
+	idle := k.Idle(f.agents...)
+	unlock, err := x.lock(x.in.patience.room, append(idle, f.agents...)...)
 	if err != nil {
 		f.batch.Release()
 		return err
 	}
-	verdict, err := k.Judge(x.writer, x.number, f.Data)
+	verdict, err := k.Judge(x.writer, x.number, f.Data, idle...)
 	if err != nil {
 		unlock()
 		f.batch.Release()

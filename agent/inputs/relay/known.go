@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/runnel-log/runnel/agent/inputs"
+	"github.com/runnel-log/runnel/internal/headroom"
 	"github.com/runnel-log/runnel/internal/relaywire"
 )
 
@@ -15,9 +16,12 @@ import (
 // relaywire's.
 const ownerKey = "who\x00"
 
-// mostOwned is how many agents one identity may speak for: a host has one, and another with
-// each new data directory.
-const mostOwned = 1024
+// How many agents one identity may speak for: a host has one, and another with each new data directory, as
+// after it was set up anew; a relay may bring records of any number in any case.
+const mostOwned, mostOwnedByRelay = 64, 1024
+
+// mostKnownBytes is how many bytes what is known of all agents may take, where there is as much memory.
+const mostKnownBytes = relaywire.MostKnown
 
 // known is what this agent has of others. All relay inputs share it, and what a reload
 // puts in their place.
@@ -46,6 +50,7 @@ type owner struct {
 func newKnown(marks func(f func(key string, value []byte)), e events) *known {
 	k := &known{Known: relaywire.NewKnown(), owners: make(map[relaywire.Agent]owner), owned: make(map[string]int), sessions: make(map[relaywire.Writer]*session), open: make(map[relaywire.Agent]int),
 		last: make(map[relaywire.Agent]inputs.Receipt)}
+	k.Bound(headroom.Share(mostKnownBytes))
 	marks(func(key string, value []byte) {
 		if id, ok := strings.CutPrefix(key, ownerKey); ok && len(id) == len(relaywire.Agent{}) {
 			k.owners[relaywire.Agent([]byte(id))] = owner{string(value), true}
@@ -56,12 +61,19 @@ func newKnown(marks func(f func(key string, value []byte)), e events) *known {
 			e.unread(key, err)
 		}
 	})
+	for id, o := range k.owners {
+		k.Own(id, o.name)
+	}
 	return k
 }
 
 // speaks reports whether an identity may speak for an agent: the first that does is the
 // only one that ever may.
-func (k *known) speaks(name string, agent relaywire.Agent) error {
+func (k *known) speaks(id identity, agent relaywire.Agent) error {
+	name, most := id.name, mostOwned
+	if id.relay {
+		most = mostOwnedByRelay
+	}
 	if name == "" {
 		return fmt.Errorf("%w: it names nobody; make it with `runnel pki issue`, or give it a DNS name", errIdentity)
 	}
@@ -71,8 +83,8 @@ func (k *known) speaks(name string, agent relaywire.Agent) error {
 	switch {
 	case ok && o.name != name:
 		return fmt.Errorf("%w: it is %q, and the agent is %q's; give it that certificate, or a data directory of its own", errIdentity, name, o.name)
-	case !ok && k.owned[name] >= mostOwned:
-		return fmt.Errorf("%w: %q speaks for %d others already, as many as one may; give this agent a certificate of its own", errIdentity, name, mostOwned)
+	case !ok && k.owned[name] >= most:
+		return fmt.Errorf("%w: %q speaks for %d others already, as many as one may; give this agent a certificate of its own", errIdentity, name, most)
 	case !ok:
 		k.owners[agent] = owner{name: name}
 		k.owned[name]++
@@ -97,6 +109,9 @@ func (k *known) begin(x *session) error {
 	}
 	defer unlock()
 	k.Begin(x.writer, x.number)
+	if x.id.name != "" {
+		k.Own(x.writer.Agent, x.id.name)
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if before := k.sessions[x.writer]; before != nil {
@@ -196,5 +211,10 @@ func (k *known) taken(x *session, v *relaywire.Verdict, agents []relaywire.Agent
 	}
 	for _, agent := range agents {
 		k.last[agent] = receipt
+	}
+	for _, agent := range v.Evicts() {
+		if k.last[agent] = receipt; k.open[agent] == 0 {
+			delete(k.last, agent)
+		}
 	}
 }

@@ -64,8 +64,10 @@ type session struct {
 
 	arriving arriving
 
-	pending  chan pending // the reader closes it
-	inFlight atomic.Int64 // bytes of payload that are not acknowledged
+	pending  chan pending  // the reader closes it
+	inFlight atomic.Int64  // bytes of payload that are not acknowledged
+	due      atomic.Int64  // bytes of answers to questions that are not written
+	fewer    chan struct{} // has one when they are fewer
 	gone     chan struct{}
 	goneOnce sync.Once
 
@@ -82,7 +84,7 @@ func (in *Input) newSession(ctx context.Context, c *inputs.Conn) *session {
 	x := &session{in: in, conn: c, bye: func() {},
 		// Room for as many frames as a sender has under way while one commit is; then reading
 		// waits. It is most of what an idle connection costs.
-		pending: make(chan pending, 64), gone: make(chan struct{}), stopping: make(chan struct{})}
+		pending: make(chan pending, 64), fewer: make(chan struct{}, 1), gone: make(chan struct{}), stopping: make(chan struct{})}
 	x.ctx, x.cancel = context.WithCancel(ctx)
 	x.waits, x.give = context.WithCancel(x.ctx)
 	return x
@@ -208,7 +210,7 @@ func (x *session) hello(h *relaywire.Hello) error {
 		return fmt.Errorf("%w: %s; have one of them send elsewhere, or, where one is a copy of another, give it a data directory of its own", errLoop, relaywire.Circle(x.hop, above))
 	}
 	if x.conn.TLS {
-		if err := x.in.known.speaks(x.id.name, h.Agent); err != nil {
+		if err := x.in.known.speaks(x.id, h.Agent); err != nil {
 			return err
 		}
 	}
@@ -283,12 +285,18 @@ func (x *session) ask(a *relaywire.Ask) error {
 	if !streamName.MatchString(a.Stream) {
 		return fmt.Errorf("%w: %q is no name of a stream", errProtocol, a.Stream)
 	}
+	if err := x.answersDue(); err != nil {
+		return err
+	}
 	defer x.inTime()()
 	tell, last, err := x.in.known.ask(x, a)
 	if err != nil {
 		return x.broken(err)
 	}
-	x.pending <- pending{receipt: last, raw: relaywire.Append(nil, tell), said: there(a, tell)}
+	p := pending{receipt: last, raw: relaywire.Append(nil, tell), said: there(a, tell)}
+	p.due = int64(cap(p.raw) + 16*cap(p.said.parts))
+	x.due.Add(p.due)
+	x.pending <- p
 	return nil
 }
 
