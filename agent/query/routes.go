@@ -341,7 +341,7 @@ func (s *Server) moveCursor(c *fasthttp.RequestCtx) {
 		err = s.o.Host.SetCursor(m.Forwarder, m.Stream, to)
 	}
 	switch {
-	case errors.Is(err, errTarget):
+	case errors.As(err, new(badTarget)):
 		fail(c, fasthttp.StatusBadRequest, err.Error())
 	case errors.Is(err, ErrNotFound):
 		fail(c, fasthttp.StatusNotFound, err.Error())
@@ -369,7 +369,18 @@ func (s *Server) standing(m move) (next uint64, remembers bool) {
 	return 0, false
 }
 
-var errTarget = errors.New(`set is neither an offset of the stream, from its first to its next, nor "oldest" or "end"`)
+// badTarget is what is wrong with a place where a cursor is to be set to.
+type badTarget string
+
+func (e badTarget) Error() string { return string(e) }
+
+func newBadTarget(set string, in Stream) badTarget {
+	has := "has none"
+	if in.First < in.Next {
+		has = fmt.Sprintf("has %d to %d", in.First, in.Next-1)
+	}
+	return badTarget(fmt.Sprintf(`%s is neither an offset of %s, which %s, nor its next, %d, nor "oldest" or "end"`, clip(set), in.Name, has, in.Next))
+}
 
 // target returns the offset that m.Set means. An offset beyond the stream's end would
 // silently lose what comes until then, so it is refused.
@@ -387,7 +398,7 @@ func (s *Server) target(m move) (uint64, error) {
 	}
 	var to uint64
 	if json.Unmarshal(m.Set, &to) != nil || to > all[i].Next || to < 1 {
-		return 0, errTarget
+		return 0, newBadTarget(string(m.Set), all[i])
 	}
 	return to, nil
 }
