@@ -257,3 +257,43 @@ func TestAnswersThatNobodyReadsAreFew(t *testing.T) {
 	c.send("app", 1<<47, 1<<47+2)
 	c.acked(1)
 }
+
+// A relay may bring records of any number of agents: room is made in what is kept, in memory and on disk, and it and
+// who comes back after that go on.
+func TestRoomIsMadeForTheAgentsOfARelay(t *testing.T) {
+	const room, agents, frames = 1 << 20, 400, 20
+	a := newAgents(t)
+	r := inputtest.Start(t, Kind, a.dir, a.section, inputtest.Setup{})
+	known := r.Input.(*Input).known
+	known.Bound(room)
+	vm := a.certificate("runnel://agent/vm")
+	early := a.dial(r, vm, host)
+	hears[*relaywire.Welcome](early)
+	early.ask("app", forever)
+	early.send("app", 1, 4)
+	early.acked(1)
+	c := a.dial(r, a.certificate("runnel://agent/cluster", "runnel://relay/cluster"), relaywire.Writer{Agent: relaywire.Agent{1}, Epoch: 1})
+	hears[*relaywire.Welcome](c)
+	c.ask("app", forever)
+	for i := range uint64(frames) {
+		c.say(c.frame("app", 1+i*agents, batch(texts(0, agents), func(n int, r *record.Record) {
+			r.Origin = record.Origin{Agent: relaywire.Agent{2, byte(i), byte(n), byte(n >> 8)}, Epoch: 1, Stream: []byte("app"), Sequence: 1}
+		})))
+		c.acked(i + 1)
+	}
+	marks := 0
+	r.Sink.Marks(func(string, []byte) { marks++ })
+	if n := known.Agents(); n > room/400 || marks > 2*n+8 { // of each line, of who forgot it, and of who speaks
+		t.Errorf("%d agents and %d marks are kept of %d", n, marks, frames*agents)
+	}
+	early.send("app", 4, 6)
+	early.acked(2)
+	early = a.dial(r, vm, host)
+	hears[*relaywire.Welcome](early)
+	if tell := early.ask("app", forever); !tell.Forgot {
+		t.Errorf("who came back is told %+v", tell)
+	}
+	if got, want := r.Sink.Len(), frames*agents+5; got != want {
+		t.Errorf("%d records are stored, want %d", got, want)
+	}
+}
