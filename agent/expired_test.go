@@ -79,6 +79,25 @@ forwarders: {up: {type: relay, from: [app], to: ["tls://%s"], tls: {cert: %q, ke
 	}
 }
 
+// Of a receiver's certificate that has expired the sender says that it is the receiver's, and the receiver which file it is.
+func TestAnExpiredReceiverIsNamedAtBothEnds(t *testing.T) {
+	ca := tlstest.NewAuthority(t, "agents")
+	serverCert, serverKey := ca.Issue(t, "central", time.Now().Add(-time.Hour))
+	above := startAgent(t, shortDir(t), fmt.Sprintf(`
+inputs: {chain: {type: relay, listen: ["tls://127.0.0.1:0"], tls: {cert: %q, key: %q, client_ca: %q}}}
+`, serverCert, serverKey, ca.File), nil)
+	_, to := above.address(t, "chain", 0)
+	cert, key := ca.Issue(t, "vm", time.Now().Add(time.Hour))
+	below := startAgent(t, shortDir(t), fmt.Sprintf(hostConfig, "'tls://"+to+"'", fmt.Sprintf(", tls: {cert: %q, key: %q, ca: %q}", cert, key, ca.File)), nil)
+	waitUntil(t, "the sender to say whose it is", func() bool {
+		return strings.Contains(below.status().Forwarders[0].LastError, `expired`) &&
+			strings.Contains(below.status().Forwarders[0].LastError, `it showed the certificate of "central, localhost", issued by "agents"`)
+	})
+	waitUntil(t, "the receiver to say which file it is", func() bool {
+		return strings.Contains(above.status().Inputs[0].Listeners[0].LastError, "the sender says so of this agent's own certificate: "+serverCert+" expired on ")
+	})
+}
+
 // checkSays looks whether `runnel check` of an agent's configuration names what is out of date, and nothing else.
 func checkSays(t *testing.T, a *testAgent, file string, paths ...string) {
 	t.Helper()

@@ -308,7 +308,7 @@ func (s *Server) Handshake(ctx context.Context, c *Conn, within time.Duration, s
 		s.events.plainText(c.URL, string(c.Peer.Text))
 	default:
 		s.counters.handshake.Inc()
-		s.events.handshakeFailed(c.URL, string(c.Peer.Text), tlsconf.OfPeer(err))
+		s.events.handshakeFailed(c.URL, string(c.Peer.Text), tlsconf.OfPeer(tlsconf.OfServed(err, s.options.TLS.Cert, s.tls)))
 	}
 	return state, false
 }

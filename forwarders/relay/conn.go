@@ -120,7 +120,7 @@ func dial(ctx context.Context, d *dialing) (*conn, error) {
 	if err != nil {
 		raw.Close()
 		if d.tls != nil {
-			err = tlsconf.OfOwn(err, d.cert, d.tls)
+			err = tlsconf.OfPeer(tlsconf.OfOwn(err, d.cert, d.tls))
 		}
 		if ctx.Err() != nil {
 			err = fmt.Errorf("no session in time: %w", err)

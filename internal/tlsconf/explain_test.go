@@ -48,9 +48,38 @@ func TestRefusedCertificatesAreNamed(t *testing.T) {
 	f(other, "stranger", later(), []string{`"stranger, localhost", issued by "another authority"`},
 		[]string{"this agent's own certificate, ", `stranger.pem, of "stranger, localhost", issued by "another authority", valid until `, "client_ca"})
 	f(nil, "nobody", later(), nil, []string{"which shows none; write tls.cert"})
-	if OfOwn(io.EOF, "", nil) != io.EOF || OfPeer(io.EOF) != io.EOF {
+	if OfOwn(io.EOF, "", nil) != io.EOF || OfServed(io.EOF, "", nil) != io.EOF || OfPeer(io.EOF) != io.EOF {
 		t.Error("another error is changed")
 	}
+}
+
+// The server's own certificate is named at both ends too: at the client as what it was shown, at the server as the file.
+func TestAServersRefusedCertificateIsNamed(t *testing.T) {
+	ca, other := tlstest.NewAuthority(t, "test authority"), tlstest.NewAuthority(t, "another authority")
+	f := func(by *tlstest.Authority, until time.Time, serverSays, clientSays string) {
+		t.Helper()
+		cert, key := by.Issue(t, "central", until)
+		server, err := (&Server{Cert: cert, Key: key}).Config(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		client, err := (&Client{CA: ca.File, ServerName: "localhost"}).Config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, serverErr, clientErr := handshake(t, server, client)
+		if serverErr == nil || clientErr == nil {
+			t.Fatalf("errors %v and %v, want both", serverErr, clientErr)
+		}
+		if got := OfPeer(OfServed(serverErr, cert, server)).Error(); !strings.Contains(got, "the sender says so of this agent's own certificate") || !strings.Contains(got, cert+serverSays) {
+			t.Errorf("the server says %s", got)
+		}
+		if got := OfPeer(OfOwn(clientErr, "", client)).Error(); !strings.Contains(got, clientSays) || strings.Contains(got, "this agent") {
+			t.Errorf("the client says %s", got)
+		}
+	}
+	f(ca, time.Now().Add(-time.Minute), " expired on ", `it showed the certificate of "central, localhost", issued by "test authority"`)
+	f(other, later(), `, of "central, localhost", issued by "another authority", valid until `, `it showed the certificate of "central, localhost", issued by "another authority"`)
 }
 
 // Where a file is not there, its name is shown as it was looked for; what may be a secret that
