@@ -157,19 +157,3 @@ func Check(ctx context.Context, c *Config) error {
 	}
 	return ps.Err()
 }
-
-// Warnings returns what is good in c and may not be what was meant.
-func Warnings(c *Config) (ps config.Problems) {
-	warn := func(o config.Options, at *config.At) {
-		if w, ok := o.(config.Warner); ok {
-			w.Warn(at.To(&ps), c.Name)
-		}
-	}
-	for i := range c.Inputs {
-		warn(c.Inputs[i].Options, c.Inputs[i].at)
-	}
-	for i := range c.Forwarders {
-		warn(c.Forwarders[i].Options, c.Forwarders[i].at)
-	}
-	return ps
-}
