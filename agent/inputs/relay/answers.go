@@ -65,33 +65,45 @@ type answers struct {
 	size   int64  // of all the payloads that this acknowledges
 	due    int64  // of what is in buf, of mostDue
 	failed bool   // nothing can be answered any more
-	ends   ends   // of what was answered
 }
 
 // runAnswers answers in order, until the reader has closed pending: each frame once its
 // receipt says that it is on disk, and all frames of one commit with one ack. After the
 // first that cannot be answered none is.
 func (x *session) runAnswers() {
-	a := answers{x: x, ask: over(), ends: ends{after: x.in.after}}
+	a := answers{x: x, ask: over()}
 	for {
-		select {
-		case p, more := <-x.pending:
-			if !more {
-				a.write()
-				return
+		due, passed := x.ends.next()
+		select { // first: in a short session there is always something else to do
+		case <-due:
+			x.ends.begin()
+		case <-passed:
+			a.pass()
+		default:
+			select {
+			case p, more := <-x.pending:
+				if !more {
+					a.write()
+					return
+				}
+				a.settle(p)
+				a.due += p.due
+			case <-due:
+				x.ends.begin()
+			case <-passed:
+				a.pass()
 			}
-			a.settle(p)
-			a.due += p.due
-		case <-a.ends.due:
-			a.ends.begin()
-		case <-a.ends.passed:
-			a.acknowledge() // before: of what is not acknowledged nothing can have ended
-			a.buf = a.ends.over(a.buf)
 		}
 		if len(x.pending) == 0 || len(a.buf) > maxAnswers {
 			a.write()
 		}
 	}
+}
+
+// pass says what has ended.
+func (a *answers) pass() {
+	a.acknowledge() // before: of what is not acknowledged nothing can have ended
+	a.buf = a.x.ends.pass(a.buf)
 }
 
 // settle waits until p may be answered.
@@ -113,13 +125,14 @@ func (a *answers) settle(p pending) {
 			return
 		}
 	}
-	a.ends.add(p.said)
+	ended := a.x.ends.tell(nil, p.said)
 	if p.number > 0 {
 		a.number, a.size = p.number, a.size+p.size
-		return
 	}
-	a.acknowledge()
-	a.buf = append(a.buf, p.raw...)
+	if len(p.raw)+len(ended) > 0 {
+		a.acknowledge()
+		a.buf = append(append(a.buf, p.raw...), ended...)
+	}
 }
 
 // acknowledge puts the ack that is due among what is to be written.

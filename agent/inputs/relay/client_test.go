@@ -24,6 +24,7 @@ type client struct {
 	writer relaywire.Writer
 	name   string
 	number uint64
+	over   []*relaywire.Ended // heard while something else was waited for
 }
 
 var host = relaywire.Writer{Agent: relaywire.Agent{7, 7}, Epoch: 70}
@@ -65,7 +66,8 @@ func hears[M relaywire.Message](c *client) M {
 		c.Fatalf("waiting for a %T: %v", *new(M), err)
 	}
 	got, ok := m.(M)
-	if _, ended := m.(*relaywire.Ended); ended && !ok { // of it a sender may hear at any time
+	if ended, is := m.(*relaywire.Ended); is && !ok { // of it a sender may hear at any time
+		c.over = append(c.over, ended)
 		return hears[M](c)
 	}
 	if !ok {
@@ -111,8 +113,11 @@ func (c *client) ends() {
 		var timeout net.Error
 		switch {
 		case err == nil:
-			if _, ok := m.(*relaywire.Ack); ok {
+			switch m := m.(type) {
+			case *relaywire.Ack:
 				c.Errorf("got %+v", m)
+			case *relaywire.Ended:
+				c.over = append(c.over, m)
 			}
 			continue
 		case errors.As(err, &timeout) && timeout.Timeout():

@@ -30,8 +30,8 @@ func (m moments) next(t testing.TB) chan struct{} {
 	}
 }
 
-// An agent below is told what has ended of what it was told is there, once all has that was stored then; and in its next
-// session again.
+// An agent below is told what has ended of what it was told is there, once all has that was stored then, whether in the same
+// session or in the next; and in that of what has ended before at once.
 func TestAgentsBelowAreToldWhatHasEnded(t *testing.T) {
 	t.Parallel()
 	asked := make(moments, 4)
@@ -58,10 +58,11 @@ func TestAgentsBelowAreToldWhatHasEnded(t *testing.T) {
 
 	c = dial(t, r, host)
 	c.ask("app", relaywire.Ranges{{From: 1, To: 26}, {From: 31, To: 41}})
-	third := asked.next(t)
-	close(second) // nobody waits for it any more
-	close(third)
-	want(c, relaywire.Range{From: 1, To: 26})
+	want(c, relaywire.Range{From: 1, To: 11})
+	close(second)
+	want(c, relaywire.Range{From: 11, To: 21})
+	close(asked.next(t))
+	want(c, relaywire.Range{From: 21, To: 26})
 	if len(asked) > 0 {
 		t.Error("it is asked what has ended, and nothing has come")
 	}
@@ -78,22 +79,29 @@ func TestWhatIsToldIsBounded(t *testing.T) {
 		}
 		return s
 	}
+	most := func() int { return max(e.told.ranges, e.waits.ranges+e.under.ranges+e.over.ranges) }
 	for epoch := range uint32(10) {
-		if e.add(shreds(epoch)); e.ranges > mostUnended {
-			t.Fatalf("%d ranges are remembered, want %d at most", e.ranges, mostUnended)
+		if e.tell(nil, shreds(epoch)); most() > mostUnended {
+			t.Fatalf("%d ranges are remembered, want %d at most", most(), mostUnended)
 		}
 	}
-	if len(e.waits) != 4 {
-		t.Errorf("%d lines are remembered, want 4", len(e.waits))
+	if len(e.waits.of) != 4 {
+		t.Errorf("%d lines are remembered, want 4", len(e.waits.of))
 	}
 	e.begin()
-	if e.add(shreds(11)); len(e.waits) != 0 {
+	if e.tell(nil, shreds(11)); len(e.waits.of) != 0 {
 		t.Error("more is remembered while the first has not ended")
 	}
-	if e.over(nil); e.ranges != 0 || e.under != nil || e.passed != nil {
-		t.Errorf("%d ranges are left", e.ranges)
+	if e.pass(nil); e.told.ranges+e.under.ranges+e.waits.ranges != 0 || e.passed != nil {
+		t.Errorf("%d ranges are left", most())
 	}
-	if e.add(shreds(11)); len(e.waits) != 1 || e.due == nil {
-		t.Error("there is room, and nothing is remembered")
+	if e.tell(nil, shreds(11)); len(e.waits.of) != 1 || e.due == nil || most() > mostUnended {
+		t.Error("there is room, and nothing is remembered, or too much")
+	}
+	if a := e.leave(); len(a.waits.of) != 1 || e.told.ranges+e.size() != 0 {
+		t.Error("a session that has left its account has something, or has not left all")
+	}
+	if e.tell(nil, shreds(12)); e.told.ranges+e.size() != 0 || e.due != nil {
+		t.Error("a session that has left its account begins another")
 	}
 }

@@ -39,6 +39,7 @@ type known struct {
 	sessions map[relaywire.Writer]*session
 	open     map[relaywire.Agent]int            // sessions of an agent; none: it is not there
 	last     map[relaywire.Agent]inputs.Receipt // of what was handed to the pipeline last of an agent's
+	away     away                               // what agents that are away were told is there
 }
 
 // owner is who speaks for an agent.
@@ -116,8 +117,10 @@ func (k *known) begin(x *session) error {
 	defer k.mu.Unlock()
 	if before := k.sessions[x.writer]; before != nil {
 		before.fence()
+		x.ends.take(before.ends.leave())
 	} else {
 		k.open[x.writer.Agent]++
+		x.ends.take(k.away.take(x.writer.Agent))
 	}
 	k.sessions[x.writer], x.since = x, time.Now()
 	return nil
@@ -132,6 +135,7 @@ func (k *known) end(x *session) {
 	if k.sessions[x.writer] == x {
 		delete(k.sessions, x.writer)
 		k.open[x.writer.Agent]--
+		k.away.put(x.writer.Agent, x.ends.leave())
 	}
 	k.disown(x.writer.Agent)
 }

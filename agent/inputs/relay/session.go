@@ -61,6 +61,7 @@ type session struct {
 	begun  bool      // the hello is welcome
 	since  time.Time // that was
 	bye    func()    // of the tiers
+	ends   ends      // of what was answered
 
 	arriving arriving
 
@@ -81,7 +82,7 @@ type session struct {
 }
 
 func (in *Input) newSession(ctx context.Context, c *inputs.Conn) *session {
-	x := &session{in: in, conn: c, bye: func() {},
+	x := &session{in: in, conn: c, bye: func() {}, ends: ends{after: in.after},
 		// Room for as many frames as a sender has under way while one commit is; then reading
 		// waits. It is most of what an idle connection costs.
 		pending: make(chan pending, 64), fewer: make(chan struct{}, 1), gone: make(chan struct{}), stopping: make(chan struct{})}
