@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/internal/pki"
+	"github.com/runnel-log/runnel/internal/tlsconf"
 	"github.com/runnel-log/runnel/storage"
 )
 
@@ -22,6 +24,9 @@ func Warnings(c *Config) (ps config.Problems) {
 		f := &c.Forwarders[i]
 		warn(f.Options, f.at)
 		c.warnGivesUp(f, f.at.To(&ps))
+		if f.Kind.Name == "relay" && slices.ContainsFunc(c.Inputs, func(in InputConfig) bool { return in.Kind.Relays }) {
+			warnAlone(f, f.at.To(&ps))
+		}
 	}
 	return ps
 }
@@ -44,6 +49,15 @@ func (c *Config) warnGivesUp(f *ForwarderConfig, at *config.At) {
 		if c.Policy(name).OnFull == storage.DropOldest {
 			at.Key("trim_on").Problemf("end does not keep what a full stream gives up, and on_full of %q is drop_oldest; write streams: {%q: {on_full: push_back}}", name, name)
 			return
+		}
+	}
+}
+
+// warnAlone reports a relay's certificate that lets it bring nothing of others, at an agent that takes such.
+func warnAlone(f *ForwarderConfig, at *config.At) {
+	for _, d := range tlsconf.DatesOf(f.Options) {
+		if d.Key == "cert" {
+			pki.WarnAlone(at.Key("tls"), d.File)
 		}
 	}
 }

@@ -28,6 +28,23 @@ func WarnOwn(at *config.At, agent, cert, trust, ca string) {
 	}
 }
 
+// WarnAlone reports, at a tls section, a certificate as `runnel pki issue` makes it that does not say that its
+// agent may bring what others have written. One that says no agent's name at all is named where it is taken.
+func WarnAlone(at *config.At, cert string) {
+	chain := read(cert)
+	if len(chain) == 0 {
+		return
+	}
+	name, uris := NameOf(chain[0]), make(map[string]bool)
+	for _, uri := range chain[0].URIs {
+		uris[uri.String()] = true
+	}
+	if uris[AgentURI+name] && !uris[RelayURI+name] {
+		at.Key("cert").Problemf("%s lets %q bring its own records alone, and a relay input takes those of others: agents above refuse them; issue one with `runnel pki issue %s --relay`, or write relays: [%s] at their inputs",
+			cert, name, name, name)
+	}
+}
+
 // issuedBy reports whether a certificate is of one of the authorities, whatever their dates.
 func issuedBy(own *x509.Certificate, between, authorities []*x509.Certificate) bool {
 	o := x509.VerifyOptions{Roots: x509.NewCertPool(), Intermediates: x509.NewCertPool(), CurrentTime: own.NotBefore, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}
