@@ -250,11 +250,13 @@ func touched(t *testing.T, path string, before, after []byte) (records uint64) {
 
 // missingOf returns how many records of a stream are in gaps.
 func missingOf(s *Store, stream string) (records uint64) {
+	gaps := s.Gaps()
 	s.mu.RLock()
-	s.streams[stream].holes(func(from, to uint64) { records += to - from })
-	s.mu.RUnlock()
-	for _, g := range s.Gaps() {
-		if _, _, hole := s.streams[stream].hole(g.From); !hole && g.Stream == stream {
+	defer s.mu.RUnlock()
+	st := s.streams[stream]
+	st.holes(func(from, to uint64) { records += to - from })
+	for _, g := range gaps {
+		if _, _, hole := st.hole(g.From); !hole && g.Stream == stream {
 			records += g.To - g.From
 		}
 	}
