@@ -12,13 +12,16 @@ FUZZTIME ?= 10m
 # The modules that the binary carries, built from examples/modules by the same Go.
 BUNDLED := cmd/runnel/bundled/classify.wasm
 
-.PHONY: help run build guests test soak check lint bench bench-compare fuzz package clean deps
+.PHONY: help run chain build guests test soak check lint bench bench-compare fuzz package clean deps
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 run: build ## build everything and run the agent on its embedded default
 	@./bin/runnel run
+
+chain: build ## run a host, a cluster and a central tier on this machine, with certificates made on the spot
+	@./examples/chain/run
 
 build: $(BUNDLED) ## write ./bin/runnel; it wants Go and nothing else
 	@mkdir -p bin
@@ -39,19 +42,23 @@ test: deps build ## every test: vet, staticcheck, unit and race, every guest and
 	$(GO) vet ./...
 	$(GO) tool staticcheck ./...
 	GOOS=darwin GOARCH=arm64 $(GO) vet ./...
-	$(GO) test -timeout 20m ./...
-	CGO_ENABLED=1 $(GO) test -race -timeout 30m $(RACE)
-	./internal/testkit/fuzz 2s
-	$(GO) test -tags integration -timeout 20m -count 1 $(INTEGRATION)
+	$(TEST) -timeout 20m $(UNIT)
+	CGO_ENABLED=1 $(TEST) -race -timeout 30m $(RACE)
+	./internal/testkit/fuzz 1s
+	$(TEST) -tags integration -timeout 20m -count 1 $(INTEGRATION)
 
 soak: deps build ## the long forms of the tests: hours
 	$(GO) test -tags soak -timeout 6h -count 1 ./wasm/... ./agent/...
-	$(GO) test -tags 'soak integration' -timeout 6h -count 1 ./storage/... ./internal/testkit/integration/...
+	$(GO) test -tags 'soak integration' -timeout 6h -count 1 ./storage/... ./internal/testkit/integration/... ./internal/testkit/chain/...
 
 # The rooms in which goroutines meet.
-RACE := ./agent/... ./storage/... ./forwarders/... ./wasm/... ./internal/listen/... ./internal/tlsconf/... ./cmd/...
+RACE := ./agent/... ./storage/... ./forwarders/... ./wasm/... ./internal/listen/... ./internal/tiers/... ./internal/tlsconf/... ./cmd/...
 # What talks to real daemons: Docker, rsyslog, syslog-ng; and the store on disks that fail (strace, mount).
-INTEGRATION := ./internal/testkit/integration/... ./examples/... ./storage/...
+INTEGRATION := ./internal/testkit/integration/... ./internal/testkit/chain/... ./examples/... ./storage/...
+# Everything else: with the tag integration a package's other tests run too.
+UNIT = $(filter-out $(shell $(GO) list -tags integration $(INTEGRATION)),$(shell $(GO) list ./...))
+# vet has run before.
+TEST := $(GO) test -vet=off
 
 check: $(BUNDLED) ## vet, staticcheck and unit tests, in under three minutes
 	$(GO) vet ./...

@@ -25,7 +25,9 @@ import (
 	"github.com/runnel-log/runnel/agent/query"
 	"github.com/runnel-log/runnel/internal/headroom"
 	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/relaywire"
 	"github.com/runnel-log/runnel/internal/systemd"
+	"github.com/runnel-log/runnel/internal/tiers"
 	"github.com/runnel-log/runnel/storage"
 	"github.com/runnel-log/runnel/wasm"
 )
@@ -59,10 +61,17 @@ type Agent struct {
 	sockets *listen.Sockets
 	store   *storage.Store
 	runtime *wasm.Runtime
+	tiers   *tiers.Tiers
+	endings *endings // of what is stored
 	routes  routes
 	watch   *watch // of modules' files; follow under reloading
 	started time.Time
-	hard    context.Context // ends when the stop's own deadline has passed
+
+	certificates certificates
+	hard         context.Context // ends when the stop's own deadline has passed
+
+	expected  sync.Map   // streams of relayed records that expectRelayed has seen, by name
+	expecting sync.Mutex // held while it looks at another; taken before mu
 
 	reloading sync.Mutex // held while a configuration is being put in place; taken before mu
 
@@ -104,7 +113,7 @@ func New(o Options) *Agent {
 		modules: make(map[string]*module), pipelines: make(map[string]*pipeline),
 		inputs: make(map[string]*running), deliveries: make(map[string]*delivering),
 		pipelineCounts: make(map[string]*pipelineCounts), deliveryCounts: make(map[string]*deliveryCounts),
-		states: make(map[string]*states), refused: make(map[string]refusal), redrives: make(map[string]*redrives), memories: make(map[string]*inputs.Memory),
+		states: make(map[string]*states), refused: make(map[string]refusal), redrives: make(map[string]*redrives), memories: make(map[string]*inputs.Memory), endings: newEndings(),
 	}
 }
 
@@ -145,6 +154,7 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 		return err
 	}
 	a.adopt(build)
+	a.lookAtDates(time.Now())
 	if err := errors.Join(a.release(ctx, build), a.forgetMarks(ctx, config)); err != nil {
 		a.events.heldBack(err)
 	}
@@ -159,6 +169,8 @@ func (a *Agent) Run(ctx context.Context, reload <-chan os.Signal) (err error) {
 	debug.FreeOSMemory() // what reading the config and compiling modules left behind; a quiet host may not collect for minutes
 	a.wg.Go(func() { a.runRates(ctx) })
 	a.wg.Go(func() { a.watch.run(ctx) })
+	a.wg.Go(func() { a.runBelow(ctx) })
+	a.wg.Go(func() { a.runEndings(ctx) })
 	a.serveSignals(ctx, reload)
 	a.stop(give, endAPI)
 	return nil
@@ -190,9 +202,14 @@ func (a *Agent) open(c *Config) error {
 		return err
 	}
 	a.store = store
+	id, _ := store.Identity()
+	a.tiers = tiers.New(relaywire.Hop{Agent: id, Name: c.Name})
 	if err := a.putRight(a.hard); err != nil {
 		return fmt.Errorf("ledger: %w", err)
 	}
+	a.rememberBelow()
+	a.metrics.RegisterMetricsWriter(a.writeBelow)
+	a.metrics.RegisterMetricsWriter(a.certificates.write)
 	a.metrics.NewGauge("runnel_audit_unexplained_records", func() float64 { return float64(auditOf(store.Books()).Unexplained) })
 	if a.forwarderBook, err = openBook(store, bookForwarders); err != nil {
 		a.events.bookDamaged(bookForwarders, err)
@@ -266,6 +283,7 @@ func (a *Agent) stop(give, endAPI context.CancelFunc) {
 		<-d.done
 	}
 	a.wg.Wait()
+	a.keepBelow(a.hard, true)
 	a.events.stopped(time.Since(began))
 }
 

@@ -136,6 +136,6 @@ func (s source) Head(stream string, at uint64) (query.Head, bool) {
 		MinReceived: h.MinReceived, MaxReceived: h.MaxReceived, Bytes: h.Bytes}, ok
 }
 
-func (s source) Read(stream string, at uint64, b *record.Batch) (uint64, error) {
+func (s source) Read(stream string, at uint64, b *record.Batch) (uint64, uint32, error) {
 	return s.Store.ReadBlock(stream, at, b)
 }

@@ -139,7 +139,7 @@ func auditOf(books storage.Books) (a query.Audit) {
 		a.Streams = append(a.Streams, one)
 	}
 	for _, c := range books.Cursors {
-		if c.Stream != startMark {
+		if _, ended := storage.ReaderOf(c.Name); c.Stream != startMark && !ended {
 			a.Forwarders = append(a.Forwarders, auditCursor(&c, max(ends[c.Stream], 1)))
 		}
 	}

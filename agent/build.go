@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/VictoriaMetrics/metrics"
+
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/record"
@@ -47,7 +49,7 @@ func (a *Agent) prepare(ctx context.Context, c *Config) (_ *build, err error) {
 		}
 		b.pipelines[pc.Name] = p
 	}
-	b.fallback = &pipeline{name: defaultName, stream: defaultName, counts: a.countsOf(defaultName), states: newStates(defaultName)}
+	b.fallback = &pipeline{name: defaultName, stream: defaultName, keeps: true, counts: a.countsOf(defaultName), states: newStates(defaultName)}
 	for _, fc := range c.Forwarders {
 		if d := a.delivery(fc.Name); d != nil && d.config.Digest == fc.Digest {
 			continue
@@ -188,20 +190,38 @@ func (a *Agent) statesOf(pipeline string) *states {
 
 func (a *Agent) inputSetup(c *Config, ic InputConfig) inputs.Setup {
 	keys := markKeys(ic)
+	// The batch is taken even while the input is being stopped: only the
+	// stop's own deadline ends that.
+	emit := func(kept string, whole *record.Block) inputs.Emit {
+		return a.options.points.emit(func(_ context.Context, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
+			return a.routes.emit(a.hard, a.store, ic.Name, b, extra{marks: changesOf(keys, marks), hurry: ic.Kind.Acks, input: ic.Name, kept: kept, whole: whole})
+		})
+	}
+	var crowded *metrics.Counter
+	if ic.Kind.Relays {
+		crowded = a.metrics.GetOrCreateCounter(fmt.Sprintf("runnel_input_crowded_records_total{input=%q}", ic.Name))
+	}
+	id, _ := a.store.Identity()
 	return inputs.Setup{
 		Name: ic.Name, Agent: c.Name, Sockets: a.sockets, Metrics: a.metrics, Memory: a.memory(keys), Marks: a.marks(keys), Reached: a.options.points.reached,
-		Log: a.options.Log.With().Str("part", ic.Name).Str("kind", ic.Kind.Name).Logger(),
-		// The batch is taken even while the input is being stopped: only the
-		// stop's own deadline ends that.
-		Emit: a.options.points.emit(func(_ context.Context, b *record.Batch, marks ...inputs.Mark) (inputs.Receipt, error) {
-			return a.routes.emit(a.hard, a.store, ic.Name, b, extra{marks: changesOf(keys, marks), hurry: ic.Kind.Acks, input: ic.Name})
-		}),
+		Log:     a.options.Log.With().Str("part", ic.Name).Str("kind", ic.Kind.Name).Logger(),
+		AgentID: id, Version: a.options.Version, Tiers: a.tiers, Ended: a.endings.ended, Trouble: a.store.Trouble,
+		Emit: emit("", nil),
+		Relay: func(ctx context.Context, stream string, b *record.Batch, whole *record.Block, marks ...inputs.Mark) (inputs.Receipt, error) {
+			if a.routes.keeps(ic.Name) && !a.expectRelayed(c, stream) {
+				crowded.Add(b.Len())
+				a.events.crowded(ic.Name, stream)
+				stream = ""
+			}
+			return emit(stream, whole)(ctx, b, marks...)
+		},
 	}
 }
 
 func (a *Agent) forwarderSetup(c *Config, fc ForwarderConfig) forwarders.Setup {
 	return forwarders.Setup{
 		Name: fc.Name, Agent: c.Name, Version: a.options.Version, Metrics: a.metrics,
+		Source: stock{a.store, fc}, Tiers: a.tiers,
 		Log: a.options.Log.With().Str("part", fc.Name).Str("kind", fc.Kind.Name).Logger(),
 	}
 }

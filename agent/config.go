@@ -2,6 +2,7 @@ package agent
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,6 +38,7 @@ type Config struct {
 	Forwarders  []ForwarderConfig
 
 	known map[string]bool // every stream that the file names
+	at    *config.At      // of the section api
 }
 
 // APIConfig is where and to whom the API answers.
@@ -53,6 +55,8 @@ type InputConfig struct {
 	Kind    inputs.Kind
 	Options config.Options
 	Digest  string // equal digests: nothing of it changed
+
+	at *config.At
 }
 
 // ModuleConfig is one module.
@@ -72,6 +76,9 @@ type PipelineConfig struct {
 	From   []string // inputs
 	Steps  []StepConfig
 	Stream string // where no route and no module says otherwise
+	// KeepsStreams: it names no stream, and records that come from another runnel stay in
+	// those that they were in there.
+	KeepsStreams bool
 }
 
 // StepConfig is one step of a pipeline: exactly one of its fields is set, besides Text.
@@ -107,7 +114,9 @@ type ForwarderConfig struct {
 	WhereText string
 	Start     string // oldest or end: where a forwarder begins that has no cursor yet
 	To        string // the destination, for people; no password and no query in it
-	Digest    string
+	Digest    string // also of authorities that it reads once
+
+	at *config.At
 }
 
 // allStreams stands for every stream in from and streams.
@@ -122,6 +131,22 @@ func (c *Config) Policy(stream string) storage.Policy {
 		return p
 	}
 	return c.Streams[allStreams]
+}
+
+// relays reports whether the input of that name takes records from other runnels.
+func (c *Config) relays(input string) bool {
+	return slices.ContainsFunc(c.Inputs, func(in InputConfig) bool { return in.Name == input && in.Kind.Relays })
+}
+
+// keepsStreams reports whether records may come into streams that other runnels have named.
+func (c *Config) keepsStreams() bool {
+	for _, in := range c.Inputs {
+		i := slices.IndexFunc(c.Pipelines, func(p PipelineConfig) bool { return slices.Contains(p.From, in.Name) })
+		if in.Kind.Relays && (i < 0 || c.Pipelines[i].KeepsStreams) {
+			return true
+		}
+	}
+	return false
 }
 
 // KnownStream reports whether the configuration names the stream, so that a

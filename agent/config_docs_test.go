@@ -34,7 +34,7 @@ written out. SIGHUP, or ` + "`POST /api/v1/reload`" + `, reads it again; one tha
 | ` + "`time`, `received`" + ` | a time; compare it with ` + "`\"2026-11-22T10:00:00Z\"`, or with `now() - duration(\"15m\")`" + ` |
 | ` + "`severity`" + ` | 0 (emerg) to 7 (debug); compares with a number or a name: ` + "`severity <= \"err\"`" + ` means err and worse |
 | ` + "`facility`" + ` | 0 to 23; compares with a number or a name |
-| ` + "`host app procid msgid message stream input peer`" + ` | texts |
+| ` + "`host app procid msgid message stream input peer agent`" + ` | texts; ` + "`agent`" + ` is the name of the first runnel that had the record |
 | ` + "`attrs`" + ` | the attributes: ` + "`attrs.status`, `attrs[\"http.status\"]`, `attrs.http.status`" + ` (the same); into a list: ` + "`attrs.tags[0]`" + ` |
 
 Operators: ` + "`== != < <= > >= in and or not + - * / %% ** ?: ?? contains startsWith endsWith matches`" + ` (Go's regular expressions).

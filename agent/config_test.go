@@ -64,6 +64,8 @@ type fakeForwarder struct {
 
 func (o *fakeForwarder) Check(*config.At) {}
 
+func (o *fakeForwarder) Remembering() (receivers []string) { return o.To }
+
 type fakeSyslog struct {
 	To         string `yaml:"to" required:"true"`
 	Format     string `yaml:"format" oneof:"rfc5424 rfc3164"`

@@ -13,7 +13,7 @@ import (
 // api checks the section of that name: nothing is shown beyond this host
 // without encryption, and nothing at all without a token beyond loopback.
 func (l *loader) api(s APIConfig, at *config.At) {
-	l.config.API = s
+	l.config.API, l.config.at = s, at
 	if s.TLS != nil {
 		s.TLS.Check(at.Key("tls"))
 	}

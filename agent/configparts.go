@@ -9,6 +9,7 @@ import (
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/expression"
+	"github.com/runnel-log/runnel/internal/tlsconf"
 )
 
 // common is what every input and forwarder has besides its kind's own keys.
@@ -59,7 +60,7 @@ func (l *loader) inputs(section *config.Node) {
 			text, _ := addresses.Text()
 			l.takeURL(addresses.At(&l.problems), text)
 		}
-		l.config.Inputs = append(l.config.Inputs, InputConfig{Name: name, Kind: kind, Options: options, Digest: n.Digest()})
+		l.config.Inputs = append(l.config.Inputs, InputConfig{Name: name, Kind: kind, Options: options, Digest: n.Digest(), at: n.At(&l.problems)})
 	})
 }
 
@@ -81,7 +82,7 @@ func (l *loader) forwarders(section *config.Node) {
 		}
 		s, options := forwarderSection{Start: "oldest"}, kind.Options()
 		config.DecodeParts(n, &l.problems, &s, options)
-		f := ForwarderConfig{Name: name, Kind: kind, Options: options, From: s.From, Start: s.Start, To: destination(n), Digest: n.Digest()}
+		f := ForwarderConfig{Name: name, Kind: kind, Options: options, From: s.From, Start: s.Start, To: destination(n), Digest: n.Digest() + tlsconf.ReadOnce(options), at: n.At(&l.problems)}
 		for i, from := range s.From {
 			l.knownStream(n.At(&l.problems).Key("from").Index(i), from)
 		}
@@ -89,21 +90,36 @@ func (l *loader) forwarders(section *config.Node) {
 			f.Where, f.WhereText = l.expression(where, expression.Condition)
 		}
 		if to := n.Key("to"); to != nil {
-			if url, ok := to.Text(); ok {
-				l.loop(to.At(&l.problems), url)
+			for _, one := range oneOrAll(to) {
+				if url, ok := one.Text(); ok {
+					l.loop(one.At(&l.problems), url)
+				}
 			}
 		}
 		at[name] = n
 		l.config.Forwarders = append(l.config.Forwarders, f)
 	})
-	for _, f := range l.config.Forwarders {
+	for i, f := range l.config.Forwarders {
 		l.onlyLossy(f, at[f.Name])
+		l.rival(f, l.config.Forwarders[:i], at[f.Name])
 	}
+}
+
+// oneOrAll returns the items of a list, or the one that stands in its place.
+func oneOrAll(n *config.Node) []*config.Node {
+	if n.Kind() == config.List {
+		return n.Items()
+	}
+	return []*config.Node{n}
 }
 
 // knownStream reports a stream to forward from that nothing stores into.
 func (l *loader) knownStream(at *config.At, name string) {
 	if name == allStreams || l.config.known[strings.TrimSuffix(name, deadSuffix)] {
+		return
+	}
+	if l.config.keepsStreams() {
+		stream(at, strings.TrimSuffix(name, deadSuffix))
 		return
 	}
 	names := make([]string, 0, len(l.config.known))
@@ -138,6 +154,39 @@ func (l *loader) onlyLossy(f ForwarderConfig, n *config.Node) {
 	}
 }
 
+// rival reports a forwarder that sends a stream where one before it in the file sends it too, and where what
+// either leaves out can come from neither: the receiver remembers.
+func (l *loader) rival(f ForwarderConfig, before []ForwarderConfig, n *config.Node) {
+	for _, other := range before {
+		receiver, stream := f.rivals(other)
+		if stream != "" {
+			n.At(&l.problems).Key("from").Problemf("forwarder %q sends %q to %s too: what it leaves out counts as settled there, and this one could not send it; write one forwarder for both, or take the stream out of one",
+				other.Name, stream, receiver)
+			return
+		}
+	}
+}
+
+// rivals returns a receiver that remembers, and a stream that both send to it; empty: there is none.
+func (c *ForwarderConfig) rivals(other ForwarderConfig) (receiver, stream string) {
+	mine, ok := c.Options.(forwarders.Remembering)
+	theirs, too := other.Options.(forwarders.Remembering)
+	if !ok || !too {
+		return "", ""
+	}
+	for _, receiver := range mine.Remembering() {
+		if !slices.Contains(theirs.Remembering(), receiver) {
+			continue
+		}
+		for _, from := range slices.Concat(c.From, other.From) {
+			if from == allStreams && slices.Contains(c.From, from) && slices.Contains(other.From, from) || c.covers(from) && other.covers(from) {
+				return receiver, from
+			}
+		}
+	}
+	return "", ""
+}
+
 func isLossy(f ForwarderConfig) (lossy, accepted bool) {
 	if o, ok := f.Options.(forwarders.Lossy); ok {
 		return o.Lossy()
@@ -166,11 +215,7 @@ func destination(n *config.Node) string {
 			continue
 		}
 		var shown []string
-		items := []*config.Node{given}
-		if given.Kind() == config.List {
-			items = given.Items()
-		}
-		for _, item := range items {
+		for _, item := range oneOrAll(given) {
 			text, _ := item.Text()
 			if u, err := url.Parse(text); err == nil {
 				u.User, u.RawQuery, u.Fragment = nil, "", ""

@@ -30,6 +30,7 @@ func (l *loader) pipelines(section *config.Node) {
 			l.config.known[s.Stream] = true
 		}
 		p := PipelineConfig{Name: name, From: s.From, Stream: s.Stream}
+		p.KeepsStreams = n.Key("stream") == nil && slices.ContainsFunc(s.From, l.config.relays)
 		for _, step := range s.Steps {
 			if sc, ok := l.step(step); ok {
 				p.Steps = append(p.Steps, sc)

@@ -114,7 +114,9 @@ func (p *printer) pipeline(pc PipelineConfig) {
 	for _, s := range pc.Steps {
 		p.step(s)
 	}
-	p.printf("    stream: %s\n", pc.Stream)
+	if !pc.KeepsStreams { // written, it would be kept to
+		p.printf("    stream: %s\n", pc.Stream)
+	}
 }
 
 func (p *printer) step(s StepConfig) {

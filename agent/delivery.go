@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/runnel-log/runnel/forwarders"
@@ -18,8 +19,10 @@ import (
 // Bounds of one delivery.
 const (
 	windowBatches = 64                     // handed to the forwarder and not yet acknowledged
+	windowBlocks  = 256                    // likewise, to one that takes blocks: those are no larger over a long way
 	retryFirst    = 500 * time.Millisecond // back-off before the second try, doubled each time
 	retryMost     = 5 * time.Minute
+	soonWithin    = 2 * time.Second         // of a receiver that others, too, have lost: it is to take them all
 	stopGrace     = 1500 * time.Millisecond // for open acks when the agent stops
 	lookAhead     = 64                      // blocks read at most before the cursor moves over what a filter leaves out
 )
@@ -31,8 +34,8 @@ type delivery struct {
 	name      string
 	config    ForwarderConfig
 	forwarder forwarders.Forwarder
-	batching  forwarders.Batching
-	where     *evaluators // nil: every record
+	batching  forwarders.Batching // the sending goroutine's, once it runs
+	where     *evaluators         // nil: every record
 	store     *storage.Store
 	counts    *deliveryCounts
 	events    events
@@ -40,24 +43,29 @@ type delivery struct {
 	redrives  *redrives // of dead letters
 	maxSize   int64     // agent.max_size
 
+	reaches atomic.Uint64 // how often the forwarder has said that it is connected
+
 	moving  sync.Mutex // held while a cursor moves; of several, in the order of their names; taken before mu
 	retired bool       // guarded by moving: it has ended, and another moves the cursors from here on
 
 	mu sync.Mutex
 	// guarded by mu:
-	next     map[string]uint64            // first offset of each stream that the receiver is not known to have
-	skip     map[string]map[uint64]*grave // records refused for good, until the cursor passes them
-	seen     map[string]uint64            // behind the last offset of each stream that was ever handed over
-	narrow   map[string]narrowing         // streams in which a refused record is being looked for
-	edges    edges                        // of batches whose fate is not known
-	restart  context.CancelFunc           // ends the session under way
-	moves    int                          // cursors moved by hand; acks of sessions before the last move no longer count
-	state    string                       // up, retrying or stopped
-	failing  time.Time                    // since when; zero when up
-	lastErr  string
-	lastFail time.Time
-	nextTry  time.Time          // zero unless it waits for that
-	wake     context.CancelFunc // ends that wait; nil likewise
+	next      map[string]uint64            // first offset of each stream that the receiver is not known to have
+	skip      map[string]map[uint64]*grave // records refused for good, until the cursor passes them
+	seen      map[string]uint64            // behind the last offset of each stream that was ever handed over
+	narrow    map[string]narrowing         // streams in which a refused record is being looked for
+	over      map[string]stretch           // what cursors have been moved over and no receiver was told of
+	edges     edges                        // of batches whose fate is not known
+	restart   context.CancelFunc           // ends the session under way
+	moves     int                          // cursors moved by hand; acks of sessions before the last move no longer count
+	state     string                       // up, retrying or stopped
+	failing   time.Time                    // since when; zero when up
+	lastErr   string
+	lastFail  time.Time
+	unreached bool               // that was since there was nobody to connect to
+	keep      keeping            // how its Keeper fares
+	nextTry   time.Time          // zero unless it waits for that
+	wake      context.CancelFunc // ends that wait; nil likewise
 }
 
 // narrowing limits batches to a number of records until an offset is passed.
@@ -68,17 +76,22 @@ type narrowing struct {
 
 func newDelivery(c ForwarderConfig, f forwarders.Forwarder, store *storage.Store, counts *deliveryCounts, e events) *delivery {
 	d := &delivery{name: c.Name, config: c, forwarder: f, store: store, counts: counts, events: e, state: "up", redrives: newRedrives(c.Name),
-		next: make(map[string]uint64), skip: make(map[string]map[uint64]*grave), seen: make(map[string]uint64), narrow: make(map[string]narrowing), edges: make(edges)}
-	if b, ok := f.(forwarders.Batcher); ok {
+		next: make(map[string]uint64), skip: make(map[string]map[uint64]*grave), seen: make(map[string]uint64), narrow: make(map[string]narrowing), over: make(map[string]stretch), edges: make(edges)}
+	d.ask()
+	if c.Where != nil {
+		d.where = newEvaluators(c.Where)
+	}
+	return d
+}
+
+// ask asks the forwarder how it wants its batches now.
+func (d *delivery) ask() {
+	if b, ok := d.forwarder.(forwarders.Batcher); ok {
 		d.batching = b.Batching()
 	}
 	if d.batching.Wait > 0 && d.batching.Records == 0 {
 		d.batching.Records = record.BatchRecords
 	}
-	if c.Where != nil {
-		d.where = newEvaluators(c.Where)
-	}
-	return d
 }
 
 // Run delivers until ctx ends, then waits for the acks still open, at most
@@ -91,8 +104,13 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 			d.events.closeFailed("forwarder "+d.name, err)
 		}
 	}()
+	if k, ok := d.forwarder.(forwarders.Keeper); ok {
+		defer d.runKeeper(ctx, k)()
+	}
+	defer d.measureConnections()()
+	defer d.followEnds(ctx)()
 	for attempt := 0; ctx.Err() == nil; {
-		before := d.counts.delivered.Load()
+		before, reaches := d.counts.delivered.Load(), d.reaches.Load()
 		err := d.session(ctx, hard)
 		if ctx.Err() != nil {
 			break
@@ -100,13 +118,14 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 		if d.counts.delivered.Load() != before {
 			attempt = 0
 		}
-		if err == nil || d.takeRefusal(err) {
+		var behind *forwarders.Behind
+		if err == nil || d.takeRefusal(err) || errors.As(err, &behind) && d.goBack(behind) {
 			continue // a cursor was moved, or the refused record is out of the way
 		}
 		wait := backoff(attempt, err)
 		attempt++
 		d.fail(err, wait)
-		if d.rest(ctx, wait) {
+		if d.rest(ctx, wait, reaches) {
 			attempt = 0
 		}
 	}
@@ -115,8 +134,12 @@ func (d *delivery) Run(ctx, hard context.Context) error {
 }
 
 // backoff returns a time with full jitter that doubles with each attempt, and
-// is never less than what the receiver asked for.
+// is never less than what the receiver asked for, unless the next try may do better.
 func backoff(attempt int, err error) time.Duration {
+	var soon *forwarders.Soon
+	if errors.As(err, &soon) {
+		return rand.N(soonWithin) + time.Millisecond
+	}
 	most := min(retryMost, retryFirst<<min(attempt, 10))
 	wait := rand.N(most) + time.Millisecond
 	var retry *forwarders.Retry
@@ -126,12 +149,15 @@ func backoff(attempt int, err error) time.Duration {
 	return wait
 }
 
-// rest waits for the next try. It reports whether retryNow ended it.
-func (d *delivery) rest(ctx context.Context, wait time.Duration) (woken bool) {
+// rest waits for the next try. It reports whether retryNow or reached ended it, or the latter has since reaches was read.
+func (d *delivery) rest(ctx context.Context, wait time.Duration, reaches uint64) (woken bool) {
 	waiting, wake := context.WithTimeout(ctx, wait)
 	defer wake()
 	d.mu.Lock()
 	d.nextTry, d.wake = time.Now().Add(wait), wake
+	if d.unreached && d.reaches.Load() != reaches {
+		wake()
+	}
 	d.mu.Unlock()
 	<-waiting.Done()
 	d.mu.Lock()
@@ -174,19 +200,30 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 	if moved {
 		return nil
 	}
+	var marks []storage.Change
+	if delivered > 0 {
+		marks = d.storeMarks(s.ack)
+	}
 	// While moving is held, or a cursor that is being moved by hand would be moved back.
 	if d.sendsAgain(s.stream) {
-		if err := d.passAgain(ctx, s, next, passed, graves); err != nil {
+		if err := d.passAgain(ctx, s, next, passed, graves, marks); err != nil {
 			return fmt.Errorf("move on in stream %q: %w", s.stream, err)
 		}
-	} else if len(graves) == 0 {
+	} else if len(graves) == 0 && len(marks) == 0 {
 		d.store.PassCursor(d.name, s.stream, next, passed)
-	} else if err := d.buryAll(ctx, s.stream, next, passed, graves); err != nil {
+	} else if len(graves) == 0 {
+		// Marks are hints, but of records in doubt: that those are never to be sent must be known behind them.
+		u := storage.Unit{State: marks, Cursors: []storage.CursorPass{{Name: d.name, Stream: s.stream, Next: next, Passed: passed, Loose: doubtful(s.ack) == 0}}}
+		if _, err := d.store.Append(ctx, u); err != nil {
+			return fmt.Errorf("move on in stream %q: %w", s.stream, err)
+		}
+	} else if err := d.buryAll(ctx, s.stream, next, passed, graves, marks); err != nil {
 		return fmt.Errorf("store dead letters of stream %q: %w", s.stream, err)
 	}
 	var failed time.Duration // how long it had not worked
 	d.mu.Lock()
 	d.next[s.stream] = next
+	d.account(s, delivered)
 	d.edges.passed(s.stream, next)
 	for _, g := range graves {
 		delete(d.skip[s.stream], g.offset)
@@ -196,7 +233,7 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 	}
 	if delivered > 0 && d.state != "up" {
 		failed = time.Since(d.failing)
-		d.state, d.failing = "up", time.Time{}
+		d.state, d.failing, d.keep.alone = "up", time.Time{}, false
 	}
 	d.mu.Unlock()
 	if !d.sendsAgain(s.stream) {
@@ -216,7 +253,10 @@ func (d *delivery) acknowledged(ctx context.Context, moves int, s *sent, deliver
 // pass works out what becomes of the records that the cursor passes on its way
 // from s.from to next, and which dead letters are among them. d.mu is held.
 func (d *delivery) pass(s *sent, delivered int, next uint64) (p storage.Passed, graves []*grave) {
-	p.Delivered, p.Repeated = uint64(delivered), uint64(min(delivered, s.again))
+	p.Filtered = uint64(doubtful(s.ack)) // not sent, and not known to have arrived: the forwarder counts and says so
+	p.Filtered += uint64(unsent(s.ack, d.counts.of(s.stream).top.Load()))
+	p.Delivered = uint64(delivered) - p.Filtered
+	p.Repeated = min(p.Delivered, uint64(s.again))
 	for _, g := range d.skip[s.stream] {
 		if g.offset >= s.from && g.offset < next {
 			graves = append(graves, g)
@@ -247,6 +287,23 @@ func (d *delivery) pass(s *sent, delivered int, next uint64) (p storage.Passed, 
 	return p, graves
 }
 
+// doubtful returns how many of the records that an ack is of are in doubt.
+func doubtful(ack forwarders.Ack) int {
+	if d, ok := ack.(forwarders.Doubter); ok {
+		return d.Doubtful()
+	}
+	return 0
+}
+
+// unsent returns how many of the records that an ack is of, below an offset, were not sent as the receiver had
+// settled them: of a cursor that was set back they have been counted for what they are.
+func unsent(ack forwarders.Ack, below uint64) int {
+	if u, ok := ack.(forwarders.Unsender); ok && below > 0 {
+		return u.Unsent(below)
+	}
+	return 0
+}
+
 func (d *delivery) fail(err error, wait time.Duration) {
 	d.counts.retries.Inc()
 	d.mu.Lock()
@@ -255,8 +312,11 @@ func (d *delivery) fail(err error, wait time.Duration) {
 		d.failing = d.lastFail
 	}
 	d.state, d.lastErr = "retrying", err.Error()
+	var none *forwarders.Unreached
+	d.unreached, d.keep.alone = errors.As(err, &none), false
+	next := d.soonest(d.lastFail.Add(wait))
 	d.mu.Unlock()
-	d.events.forwarderRetrying(d.name, err, wait)
+	d.events.forwarderRetrying(d.name, err, next.Sub(d.lastFail))
 }
 
 func (d *delivery) setState(state string) {
@@ -277,8 +337,8 @@ func (d *delivery) retire() {
 	d.retired = true
 }
 
-// setCursor makes the next session start stream at offset to; or returns errReplaced.
-func (d *delivery) setCursor(stream string, to uint64) error {
+// setCursor makes the next session start stream at offset to, by hand or not; or returns errReplaced.
+func (d *delivery) setCursor(stream string, to uint64, byHand bool) error {
 	d.mu.Lock()
 	d.endSession()
 	d.mu.Unlock()
@@ -291,9 +351,13 @@ func (d *delivery) setCursor(stream string, to uint64) error {
 	defer d.mu.Unlock()
 	d.endSession() // the next may have begun
 	d.moves++
+	if top := &d.counts.of(stream).top; byHand && to < d.next[stream] {
+		top.Store(max(top.Load(), d.next[stream]))
+	}
 	d.next[stream] = to
 	delete(d.skip, stream)
 	delete(d.narrow, stream)
+	delete(d.over, stream)
 	delete(d.edges, stream)
 	d.store.MoveCursor(d.name, stream, to)
 	return nil
@@ -311,8 +375,11 @@ const durableWithin = 5 * time.Second
 
 // moveCursor is setCursor that returns once the move is durable.
 func (d *delivery) moveCursor(stream string, to uint64) error {
-	if err := d.setCursor(stream, to); err != nil {
+	if err := d.setCursor(stream, to, true); err != nil {
 		return err
+	}
+	if e, ok := d.forwarder.(forwarders.Ender); ok {
+		e.Release(stream, to)
 	}
 	d.retryNow() // it may be the record that was in the way
 	ctx, cancel := context.WithTimeout(context.Background(), durableWithin)

@@ -44,6 +44,7 @@ type erratic struct {
 	again   map[string]map[uint64]bool // of those that were dead letters, by their own stream and offset
 	rewind  forwarders.Rewind
 	size    forwarders.Batching
+	wrote   map[string]map[uint64]written
 }
 
 func (f *erratic) Batching() forwarders.Batching { return f.size }
@@ -70,6 +71,49 @@ func (f *erratic) arrive(b *forwarders.Batch, n int) {
 		}
 		f.arrived[b.Stream][offset] = true
 		f.highest[b.Stream] = max(f.highest[b.Stream], offset)
+	}
+}
+
+// written is what was appended: poison, unseen or nothing special, and under which epoch.
+type written struct {
+	kind  string
+	epoch uint32
+}
+
+// accounts checks what a batch says of itself: it is of one epoch, the one under which
+// its records were appended, however often the store was opened since; and from First to
+// Next each offset has a record here, or is gone, or is one that is left out.
+func (f *erratic) accounts(b *forwarders.Batch) {
+	last := b.Offsets[len(b.Offsets)-1]
+	if want := fmt.Sprintf("/%d/%s/%d-%d", b.Epoch, b.Stream, b.Offsets[0], last); !strings.HasSuffix(b.Key, want) || b.Epoch == 0 {
+		f.t.Errorf("key %q, want one that ends with %q", b.Key, want)
+	}
+	if b.First > b.Offsets[0] || b.Next <= last {
+		f.t.Errorf("%d to %d of %s are to account for %d to %d", b.First, b.Next, b.Stream, b.Offsets[0], last)
+	}
+	offsets, gone := b.Offsets, b.Gone
+	for at := b.First; at < b.Next; at++ {
+		wrote, known := f.wrote[b.Stream][at] // dead letters are not
+		switch {
+		case len(offsets) > 0 && offsets[0] == at:
+			if offsets = offsets[1:]; known && wrote.epoch != b.Epoch {
+				f.t.Errorf("offset %d of %s is told under epoch %d, and was written under %d", at, b.Stream, b.Epoch, wrote.epoch)
+			}
+		case len(gone) > 0 && gone[0].From <= at:
+			if gone[0].Damaged || b.Stream == "keep" {
+				f.t.Errorf("offset %d of %s is told to be lost: %+v", at, b.Stream, gone[0])
+			}
+			if at+1 == gone[0].To {
+				gone = gone[1:]
+			}
+		case known && wrote.kind == "":
+			f.t.Errorf("offset %d of %s is left out of %d to %d", at, b.Stream, b.First, b.Next)
+		case known && wrote.epoch != b.Epoch:
+			f.t.Errorf("offset %d of %s was left out under epoch %d, and is told under %d", at, b.Stream, wrote.epoch, b.Epoch)
+		}
+	}
+	if len(offsets)+len(gone) > 0 {
+		f.t.Errorf("%d to %d of %s do not have %v, %v", b.First, b.Next, b.Stream, offsets, gone)
 	}
 }
 
@@ -104,6 +148,7 @@ func (f *erratic) Deliver(_ context.Context, b *forwarders.Batch) (forwarders.Ac
 	if len(b.Offsets) != b.Records.Len() || len(b.Offsets) == 0 {
 		f.t.Errorf("%d offsets for %d records", len(b.Offsets), b.Records.Len())
 	}
+	f.accounts(b)
 	if n := f.size.Bytes; n > 0 && len(b.Offsets) > 1 && int64(b.Records.Size()) > n {
 		f.t.Errorf("a batch of %d bytes, wanted at most %d", b.Records.Size(), n)
 	}
@@ -193,12 +238,12 @@ type account struct {
 	f       *erratic
 	config  ForwarderConfig
 	streams []string
-	wrote   map[string]map[uint64]string // what each offset is: poison, unseen or nothing special
+	wrote   map[string]map[uint64]written
 	totals  map[string]map[string]uint64 // stream → fate → records, of all starts
 }
 
 func accountFor(t *testing.T, r *rand.Rand) {
-	w := &account{t: t, rand: r, dir: t.TempDir(), streams: []string{"keep", "forget"}, wrote: map[string]map[uint64]string{}, totals: map[string]map[string]uint64{}}
+	w := &account{t: t, rand: r, dir: t.TempDir(), streams: []string{"keep", "forget"}, wrote: map[string]map[uint64]written{}, totals: map[string]map[string]uint64{}}
 	w.f = &erratic{t: t, rand: rand.New(rand.NewPCG(r.Uint64(), 2)), highest: map[string]uint64{}, arrived: map[string]map[uint64]bool{}, again: map[string]map[uint64]bool{}}
 	w.f.size = []forwarders.Batching{{}, {Records: 7}, {Records: 900, Bytes: 4 << 10, Wait: time.Second}, {Bytes: 300}, {Records: 100, Wait: 3 * time.Second}}[r.IntN(5)]
 	w.config = ForwarderConfig{Name: "out", From: []string{"*"}}
@@ -206,8 +251,9 @@ func accountFor(t *testing.T, r *rand.Rand) {
 		w.config.Where = condition(t, `not (message contains "unseen")`)
 	}
 	for _, stream := range w.streams {
-		w.wrote[stream], w.totals[stream] = map[uint64]string{}, map[string]uint64{}
+		w.wrote[stream], w.totals[stream] = map[uint64]written{}, map[string]uint64{}
 	}
+	w.f.wrote = w.wrote
 	for range 4 {
 		w.life(func() {
 			for range 6 + r.IntN(6) {
@@ -275,7 +321,9 @@ func (w *account) life(during func()) {
 
 // step does one random thing and lets a random time pass.
 func (w *account) step() {
-	switch w.rand.IntN(7) {
+	switch w.rand.IntN(8) {
+	case 7:
+		w.store.NewEpoch()
 	case 6:
 		w.redrive(w.streams[w.rand.IntN(2)])
 	case 0:
@@ -336,7 +384,9 @@ func (w *account) append(stream string, n int) {
 		case chance < 100 && w.config.Where != nil:
 			kind = unseen
 		}
-		w.wrote[stream][next+i] = kind
+		w.f.mu.Lock()
+		w.wrote[stream][next+i] = written{kind, w.store.Epoch()}
+		w.f.mu.Unlock()
 		r.Reset()
 		r.Received, r.Message = time.Now().UnixNano(), fmt.Appendf(nil, "%s %d %s", stream, next+i, kind)
 		if err := b.Append(&r); err != nil {
@@ -378,9 +428,10 @@ func (w *account) check() {
 	}
 	defer store.Close()
 	for _, stream := range w.streams {
-		dead := deadOf(w.t, store, stream)
+		dead := w.deadOf(store, stream)
 		missing, wantDead := uint64(0), uint64(0)
-		for offset, kind := range w.wrote[stream] {
+		for offset, wrote := range w.wrote[stream] {
+			kind := wrote.kind
 			arrived := w.f.arrived[stream][offset]
 			switch {
 			case kind == poison && dead[offset]:
@@ -451,11 +502,14 @@ func (w *account) auditRedrive(store *storage.Store, stream string, f *query.For
 }
 
 // deadOf returns the offsets whose records are in the dead letters of stream.
-func deadOf(t *testing.T, store *storage.Store, stream string) map[uint64]bool {
-	t.Helper()
+func (w *account) deadOf(store *storage.Store, stream string) map[uint64]bool {
+	t := w.t
 	dead := map[uint64]bool{}
 	messages(t, store, stream+deadSuffix, func(_ uint64, v record.View) {
 		offset := v.Origin().Sequence
+		if epoch := w.wrote[stream][offset].epoch; v.Origin().Epoch != epoch {
+			t.Errorf("the dead letter of offset %d of %s has the origin %+v, it was written under %d", offset, stream, v.Origin(), epoch)
+		}
 		if attempts, _ := v.Attr(deadAttempts); attempts.Int() > 1 {
 			return // refused again
 		}

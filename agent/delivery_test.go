@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -343,7 +344,7 @@ func TestMovedCursorIsFollowed(t *testing.T) {
 	appendMessages(t, s, "app", numbered(0, 5)...)
 	d := deliver(t, s, f, ForwarderConfig{})
 	f.waitFor(t, 5)
-	if err := d.setCursor("app", 3); err != nil {
+	if err := d.setCursor("app", 3, true); err != nil {
 		t.Fatal(err)
 	}
 	checkMessages(t, f.waitFor(t, 8), append(numbered(0, 5), numbered(2, 5)...))
@@ -382,5 +383,63 @@ func TestBackoffHonoursTheReceiver(t *testing.T) {
 		if got := backoff(attempt, errors.New("refused")); got <= 0 || got > retryMost+time.Millisecond {
 			t.Errorf("attempt %d waits %s", attempt, got)
 		}
+	}
+}
+
+// Ten thousand agents that lose one receiver come back, or turn to another, soon and not at once.
+func TestManyAgentsDoNotComeBackAtOnce(t *testing.T) {
+	const agents, slices = 10_000, 20
+	lost := &forwarders.Soon{Err: &forwarders.Retry{After: time.Hour, Err: errors.New("ends")}}
+	var at [slices]int
+	for range agents {
+		wait := backoff(9, lost)
+		if wait <= 0 || wait > soonWithin+time.Millisecond {
+			t.Fatalf("waits %s, want up to %s", wait, soonWithin)
+		}
+		at[min(slices-1, wait*slices/soonWithin)]++
+	}
+	for i, n := range at {
+		if n > 2*agents/slices {
+			t.Errorf("%d of %d come in part %d of %d", n, agents, i, slices)
+		}
+	}
+}
+
+// unreached is a taker that nobody can connect to until the test says so.
+type unreached struct {
+	*taker
+	reachable atomic.Bool
+	kept      chan func() // what it says when it is connected
+}
+
+func (u *unreached) Deliver(ctx context.Context, b *forwarders.Batch) (forwarders.Ack, error) {
+	if !u.reachable.Load() {
+		return nil, &forwarders.Unreached{Err: &forwarders.Retry{After: time.Hour, Err: errors.New("nobody is there")}}
+	}
+	return u.taker.Deliver(ctx, b)
+}
+
+func (u *unreached) Keep(ctx context.Context, _ func(*forwarders.Behind), up func(), _ func(error, time.Duration)) {
+	u.kept <- up
+	<-ctx.Done()
+}
+
+// A delivery that waits since nobody could be connected to goes on when somebody can.
+func TestADeliveryGoesOnOnceThereIsAConnection(t *testing.T) {
+	f := &unreached{taker: newTaker(), kept: make(chan func(), 1)}
+	a := startAgent(t, shortDir(t), `
+inputs: {in: {type: syslog, listen: ["tcp://127.0.0.1:0"]}}
+pipelines: {main: {from: [in], stream: app}}
+forwarders: {out: {type: test, from: [app]}}
+`, f)
+	up := <-f.kept
+	c := a.dial(t, "in", 0)
+	defer c.Close()
+	write(t, c, line("first"))
+	waitUntil(t, "the forwarder to wait", func() bool { return !a.status().Forwarders[0].NextTry.IsZero() })
+	f.reachable.Store(true)
+	up()
+	if got := f.waitFor(t, 1); got[0] != "first" {
+		t.Errorf("got %q", got)
 	}
 }

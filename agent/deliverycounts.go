@@ -29,6 +29,8 @@ type deliveryCounts struct {
 type streamCounts struct {
 	delivered, filtered, expired, damaged, dead, repeated *metrics.Counter
 	outlook                                               outlook
+	top                                                   atomic.Uint64 // where the cursor had come to when it was set back by hand; 0: it was not
+	trimmed                                               uint64        // behind the last that was trimmed early: noteEnds' own
 }
 
 // pass counts what a cursor passed.
@@ -75,6 +77,7 @@ func (c *deliveryCounts) of(stream string) *streamCounts {
 			})
 		}
 		gauge("pending_records", func(d *delivery) float64 { return float64(d.pending(stream)) })
+		gauge("unended_records", func(d *delivery) float64 { return float64(d.unended(stream)) })
 		gauge("lag_bytes", func(d *delivery) float64 { return float64(d.backlog(stream).Bytes) })
 		gauge("lag_seconds", func(d *delivery) float64 { return d.backlog(stream).Age.Seconds() })
 		gauge("full_seconds", func(d *delivery) float64 { return counts.outlook.fullSeconds(d.maxSize) })

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/rs/zerolog"
+
+	"github.com/runnel-log/runnel/forwarders"
 )
 
 // events is everything the agent itself can log.
@@ -57,6 +59,18 @@ func (e events) reloadRefused(err error) {
 	e.log.Error().Err(err).Msg("the new configuration is wrong; the running one stays")
 }
 
+func (e events) outOfDate(part, err string) {
+	e.log.Error().Str("used_by", part).Str("error", err).Msg("a certificate is out of date; peers that look refuse it until its files are replaced")
+}
+
+func (e events) endsSoon(part, file string, until time.Time) {
+	e.log.Warn().Str("used_by", part).Str("file", file).Time("until", until).Msg("a certificate ends soon; put another in the place of its files before that")
+}
+
+func (e events) inDate(part, file string) {
+	e.log.Info().Str("used_by", part).Str("file", file).Msg("a certificate is in date again")
+}
+
 func (e events) inputRestarting(input string, err error, in time.Duration) {
 	e.log.Warn().Str("input", input).Err(err).Dur("in_ms", in).Msg("input stopped, restarting it")
 }
@@ -80,6 +94,22 @@ func (e events) gone(forwarder, stream string, from, to uint64, damaged bool) {
 	}
 	e.sampled.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("from", from).Uint64("to", to).Str("by", why).
 		Msg("records were gone before they were delivered")
+}
+
+func (e events) rewound(forwarder string, b *forwarders.Behind, from uint64) {
+	stream, to := b.Stream, b.To
+	if b.Turned {
+		e.log.Info().Str("forwarder", forwarder).Str("stream", stream).Uint64("to", to).Uint64("from", from).
+			Msg("another receiver has records that have not come to their end; they are sent to this one, too")
+		return
+	}
+	e.log.Error().Str("forwarder", forwarder).Str("stream", stream).Uint64("to", to).Uint64("from", from).
+		Msg("receiver has lost records that it had acknowledged; those that are still here are sent again")
+}
+
+func (e events) trimmedEarly(forwarder, stream string, from, to uint64) {
+	e.sampled.Warn().Str("forwarder", forwarder).Str("stream", stream).Uint64("from", from).Uint64("to", to).
+		Msg("records were delivered, and taken by retention before the last agent above was known to have them; give the stream more room, or on_full: push_back")
 }
 
 func (e events) deadLettered(forwarder, stream string, offset uint64, answer string) {
@@ -137,6 +167,19 @@ func (e events) lostToDamage(stream string, records uint64) {
 func (e events) cursorForgotten(forwarder, stream string, next, pending uint64) {
 	e.log.Warn().Str("forwarder", forwarder).Str("stream", stream).Uint64("next", next).Uint64("pending", pending).
 		Msg("the configuration has this forwarder no more; its cursor is forgotten and pins nothing")
+}
+
+func (e events) crowded(input, stream string) {
+	e.sampled.Warn().Str("input", input).Str("stream", stream).Int("limit", mostRelayed).
+		Msg("agents below have more streams than there can be; records of the others go where the pipeline puts what no stream is named for: name the stream under streams, or one for all in the pipeline of the relay input")
+}
+
+func (e events) belowUnread(err error) {
+	e.log.Error().Err(err).Msg("what was kept of agents below cannot be read; they are listed again once they come back")
+}
+
+func (e events) belowNotKept(err error) {
+	e.sampled.Warn().Err(err).Msg("who is below was not stored; after a restart, agents are listed as they were before, or once they come back")
 }
 
 func (e events) closeFailed(what string, err error) {

@@ -19,11 +19,13 @@ import (
 
 	"github.com/runnel-log/runnel/agent/inputs"
 	httpin "github.com/runnel-log/runnel/agent/inputs/http"
+	relayin "github.com/runnel-log/runnel/agent/inputs/relay"
 	relpin "github.com/runnel-log/runnel/agent/inputs/relp"
 	syslogin "github.com/runnel-log/runnel/agent/inputs/syslog"
 	"github.com/runnel-log/runnel/agent/query"
 	"github.com/runnel-log/runnel/forwarders"
 	fileout "github.com/runnel-log/runnel/forwarders/file"
+	relayout "github.com/runnel-log/runnel/forwarders/relay"
 	syslogout "github.com/runnel-log/runnel/forwarders/syslog"
 	"github.com/runnel-log/runnel/forwarders/webhook"
 	"github.com/runnel-log/runnel/internal/config"
@@ -95,8 +97,8 @@ const (
 // realKinds are the kinds of the binary, and one more forwarder that delivers to f.
 func realKinds(f forwarders.Forwarder) Kinds {
 	return Kinds{
-		Inputs: []inputs.Kind{syslogin.Kind, httpin.Kind, relpin.Kind},
-		Forwarders: []forwarders.Kind{fileout.Kind, syslogout.Kind, webhook.Kind, {
+		Inputs: []inputs.Kind{syslogin.Kind, httpin.Kind, relpin.Kind, relayin.Kind},
+		Forwarders: []forwarders.Kind{fileout.Kind, relayout.Kind, syslogout.Kind, webhook.Kind, {
 			Name: "test", Options: func() config.Options { return new(testOptions) },
 			New: func(config.Options, forwarders.Setup) (forwarders.Forwarder, error) { return f, nil },
 		}},

@@ -70,11 +70,12 @@ func (a reachedAck) Wait(context.Context) (int, error) {
 
 // killable is an agent in a process of its own.
 type killable struct {
-	cmd   *exec.Cmd
-	dir   string
-	ended chan struct{} // closed when it has
-	wall  time.Duration // from exec until it was ready
-	cpu   time.Duration // that it had used by then
+	cmd     *exec.Cmd
+	dir     string
+	ended   chan struct{} // closed when it has
+	listens string        // where its first input does
+	wall    time.Duration // from exec until it was ready
+	cpu     time.Duration // that it had used by then
 }
 
 // startKillable runs an agent on a child's folder. It returns nil if the agent ends
@@ -113,6 +114,7 @@ func startKillable(t *testing.T, dir, plan string) *killable {
 		if !strings.HasPrefix(said, "listening ") {
 			t.Fatalf("the child said %q", said)
 		}
+		k.listens = strings.TrimPrefix(said, "listening ")
 	case <-time.After(patience):
 		t.Fatal("the child does not start")
 	}
@@ -129,13 +131,19 @@ func (k *killable) kill() {
 // ask asks its API.
 func (k *killable) ask(t *testing.T, path string) string {
 	t.Helper()
-	token, err := os.ReadFile(filepath.Join(k.dir, "data", "token"))
+	return askIn(t, k.dir, path)
+}
+
+// askIn asks the API of the agent in a folder.
+func askIn(t *testing.T, dir, path string) string {
+	t.Helper()
+	token, err := os.ReadFile(filepath.Join(dir, "data", "token"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	client := &http.Client{Timeout: patience, Transport: &http.Transport{DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(k.dir, "api.sock"))
+			return (&net.Dialer{}).DialContext(ctx, "unix", filepath.Join(dir, "api.sock"))
 		}}}
 	q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost"+path, nil)
 	if err != nil {

@@ -41,7 +41,7 @@ const (
 	countOut      = 'o' // name: module
 	countDead     = 'x' // name: module
 	countBegan    = 't' // when the book began: nanoseconds since 1970 UTC
-	countEpoch    = 'E' // of the store, when the streams were last put in order
+	countFork     = 'E' // of the store, when the streams were last put in order
 	countEarlier  = 'a' // name: stream; records that were there before the ledger
 	countLost     = 'l' // name: stream; records that were stored and are lost to damage
 )

@@ -35,12 +35,13 @@ type sample struct {
 func (o *outlook) add(now time.Time, b storage.Backlog) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	counts := b.Age >= behindFrom || takesNone(&b)
 	if n := len(o.samples); n > 0 {
-		if last := o.samples[n-1]; b.Age < behindFrom || b.Policy != last.Policy || now.Sub(last.at) > outlookWindow || now.Before(last.at) {
+		if last := o.samples[n-1]; !counts || b.Policy != last.Policy || now.Sub(last.at) > outlookWindow || now.Before(last.at) {
 			o.samples = o.samples[:0]
 		}
 	}
-	if b.Age < behindFrom {
+	if !counts {
 		return
 	}
 	old := 0
@@ -49,6 +50,15 @@ func (o *outlook) add(now time.Time, b storage.Backlog) {
 	}
 	o.samples = append(o.samples[:0], o.samples[old:]...)
 	o.samples = append(o.samples, sample{now, b})
+}
+
+// takesNone reports whether the stream is full by its own limit, so that it takes no more
+// until this forwarder has what it is to deliver, however young that is.
+func takesNone(b *storage.Backlog) bool {
+	if b.Policy.MaxSize == 0 || b.Stream <= b.Policy.MaxSize {
+		return false
+	}
+	return b.Policy.OnFull == storage.DropNew || b.Policy.OnFull == storage.PushBack && b.Oldest
 }
 
 // What a stream does when it is full, as a forecast names it.
@@ -68,10 +78,11 @@ type forecast struct {
 const (
 	outlookNone      = iota // the forwarder is not behind, or its backlog does not grow
 	outlookMeasuring        // it is behind, and how fast it falls back is not known yet
-	outlookFull             // the buffer will be full
+	outlookFull             // the buffer will be full, or is
 )
 
-// ahead says when the buffer will be full if all goes on as it does. maxSize is agent.max_size.
+// ahead says when the buffer will be full if all goes on as it does; that it is full needs no
+// growth to be seen. maxSize is agent.max_size.
 func (o *outlook) ahead(maxSize int64) (f forecast, is int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -80,30 +91,31 @@ func (o *outlook) ahead(maxSize int64) (f forecast, is int) {
 		return f, outlookNone
 	}
 	last := &o.samples[n-1]
-	if last.at.Sub(o.samples[0].at) < outlookLeast {
-		return f, outlookMeasuring
-	}
+	measuring := last.at.Sub(o.samples[0].at) < outlookLeast
 	f.in = outlookMost
 	reach := func(by, then string, limit float64, value func(*sample) float64) {
 		in, ok := o.reaches(limit, value)
-		if ok && in < f.in {
+		if ok && in < f.in && (in == 0 || !measuring) {
 			f, is = forecast{in, by, then}, outlookFull
 		}
 	}
 	p, then := &last.Policy, thenExpire
-	if p.OnFull == storage.PushBack {
+	switch p.OnFull {
+	case storage.PushBack:
 		then = thenPushBack
-	} else if p.MaxAge > 0 {
+	case storage.DropNew:
+		then = thenDropNew
+	}
+	if takesNone(&last.Backlog) {
+		return forecast{0, "max_size", then}, outlookFull
+	}
+	if p.OnFull != storage.PushBack && p.MaxAge > 0 {
 		reach("max_age", thenExpire, p.MaxAge.Seconds(), func(s *sample) float64 { return s.Age.Seconds() })
 	}
 	if p.MaxSize > 0 && p.OnFull == storage.DropNew {
-		then = thenDropNew
 		reach("max_size", then, float64(p.MaxSize), func(s *sample) float64 { return float64(s.Stream) })
 	} else if p.MaxSize > 0 {
 		reach("max_size", then, float64(p.MaxSize), func(s *sample) float64 { return float64(s.Bytes) })
-	}
-	if p.OnFull == storage.DropNew {
-		then = thenDropNew
 	}
 	by := "disk"
 	if maxSize > 0 && last.Limit >= maxSize/10*9 {
@@ -111,6 +123,9 @@ func (o *outlook) ahead(maxSize int64) (f forecast, is int) {
 	}
 	if last.Limit < math.MaxInt64 {
 		reach(by, then, float64(last.Limit), func(s *sample) float64 { return float64(s.Held) })
+	}
+	if is == outlookNone && measuring {
+		return forecast{}, outlookMeasuring
 	}
 	return f, is
 }
@@ -150,7 +165,7 @@ func (o *outlook) fullSeconds(maxSize int64) float64 {
 // look takes a look at the backlog of every stream.
 func (d *delivery) look(now time.Time) {
 	for _, in := range d.store.Streams() {
-		if at, ok := d.position(in.Name); ok && d.covers(in.Name) {
+		if at, ok := d.needs(in.Name); ok && d.covers(in.Name) {
 			d.counts.of(in.Name).outlook.add(now, d.store.Backlog(in.Name, at))
 		}
 	}

@@ -65,6 +65,17 @@ func TestOutlookAgainstAModel(t *testing.T) {
 	f("all together", world{storage.Policy{}, 810 * mib, grows(mib, 0)}, 200*time.Second, outlookFull, 600*time.Second, "agent.max_size", thenExpire)
 	f("the disk", world{storage.Policy{}, 310 * mib, grows(mib, 0)}, 200*time.Second, outlookFull, 100*time.Second, "disk", thenExpire)
 	f("it is full", world{oldest, 0, grows(3*mib, 0)}, 3*time.Minute, outlookFull, 0, "max_size", thenExpire)
+	takesNone := func(oldest bool) func(time.Duration) storage.Backlog {
+		return func(since time.Duration) storage.Backlog {
+			return storage.Backlog{Records: 1, Bytes: 355 * mib, Stream: 360*mib + 1, Age: since, Oldest: oldest}
+		}
+	}
+	f("it takes no more", world{push, 0, takesNone(true)}, 0, outlookFull, 0, "max_size", thenPushBack)
+	f("it takes no more for a while", world{push, 0, takesNone(true)}, 2*time.Minute, outlookFull, 0, "max_size", thenPushBack)
+	f("it takes no more, for another forwarder", world{push, 0, takesNone(false)}, 10*time.Second, outlookNone, 0, "", "")
+	f("it takes nothing new", world{storage.Policy{MaxSize: 360 * mib, OnFull: storage.DropNew}, 0, takesNone(false)}, 0, outlookFull, 0, "max_size", thenDropNew)
+	f("it gives way", world{storage.Policy{MaxSize: 360 * mib}, 0, takesNone(true)}, 10*time.Second, outlookNone, 0, "", "")
+	f("all of it is full", world{storage.Policy{}, mib, grows(0, 0)}, behindFrom, outlookFull, 0, "disk", thenExpire)
 	f("it shrinks", world{oldest, 0, func(since time.Duration) storage.Backlog {
 		return storage.Backlog{Records: 1, Bytes: 300*mib - int64(since.Seconds())*mib, Held: 310 * mib, Age: time.Hour}
 	}}, 4*time.Minute, outlookNone, 0, "", "")
@@ -138,4 +149,45 @@ func comesTrue(t *testing.T, o storage.Options, by, then string) {
 		}
 	}
 	t.Error("it was never full")
+}
+
+// TestAFullStreamIsSaidToBeFullAtOnce: from the first look on, to those for whom it is.
+func TestAFullStreamIsSaidToBeFullAtOnce(t *testing.T) {
+	store, err := storage.Open(storage.Options{Dir: t.TempDir(), Log: zerolog.Nop(), Policy: func(string) storage.Policy {
+		return storage.Policy{MaxSize: 64 << 10, OnFull: storage.PushBack}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	store.MoveCursor("out", "app", 1)
+	noise := make([]byte, 20<<10)
+	r := rand.New(rand.NewPCG(5, 6))
+	for err == nil {
+		for i := range noise {
+			noise[i] = byte(r.Uint32())
+		}
+		b := record.NewBatch()
+		if err := b.Append(&record.Record{Received: time.Now().UnixNano(), Message: noise}); err != nil {
+			t.Fatal(err)
+		}
+		receipt, refused := store.Append(t.Context(), storage.Unit{Batches: []storage.StreamBatch{{Stream: "app", Records: b}}, Hurry: true})
+		if err = refused; err == nil {
+			<-receipt.Done()
+		}
+	}
+	if !errors.Is(err, storage.ErrFull) {
+		t.Fatalf("got %v, want that it is full", err)
+	}
+	f := func(at uint64, want int) {
+		t.Helper()
+		var o outlook
+		o.add(time.Now(), store.Backlog("app", at))
+		if got, is := o.ahead(0); is != want || is == outlookFull && got != (forecast{0, "max_size", thenPushBack}) {
+			t.Errorf("a forwarder at %d: got %d, %+v; want %d", at, is, got, want)
+		}
+	}
+	f(1, outlookFull)
+	f(store.Streams()[0].Next-1, outlookNone)
+	f(store.Streams()[0].Next, outlookNone)
 }

@@ -23,6 +23,7 @@ import (
 type pipeline struct {
 	name   string
 	stream string // where no route and no module says otherwise
+	keeps  bool   // unless the records come from another runnel's stream: they stay in one of that name
 	steps  []step
 	counts *pipelineCounts
 
@@ -117,7 +118,7 @@ func (c *pipelineCounts) droppedByReason() map[string]uint64 {
 // newPipeline builds the pipeline that c describes; kept is what its ordered
 // modules keep.
 func newPipeline(c PipelineConfig, modules map[string]*wasm.Module, counts *pipelineCounts, kept *states) (*pipeline, error) {
-	p := &pipeline{name: c.Name, stream: c.Stream, counts: counts, states: kept}
+	p := &pipeline{name: c.Name, stream: c.Stream, keeps: c.KeepsStreams, counts: counts, states: kept}
 	for i, sc := range c.Steps {
 		s, err := newStep(sc, modules)
 		if err != nil {
@@ -188,16 +189,19 @@ func (p *pipeline) applyAll(ctx context.Context, steps []step, b *record.Batch, 
 func (p *pipeline) sort(b *record.Batch, t *tally) []storage.StreamBatch {
 	var batches []storage.StreamBatch
 	if b != nil {
-		batches = splitByStream(b, p.stream)
+		batches = splitByStream(b, t.stream)
 	}
 	if t.dead != nil && t.dead.Len() > 0 {
-		batches = append(batches, storage.StreamBatch{Stream: p.stream + deadSuffix, Records: t.dead})
+		batches = append(batches, storage.StreamBatch{Stream: lettersOf(t.stream), Records: t.dead})
 	}
 	return batches
 }
 
 // deadSuffix names the stream of a stream's dead letters.
 const deadSuffix = ".dead"
+
+// lettersOf returns the stream of a stream's dead letters; theirs is their own.
+func lettersOf(stream string) string { return strings.TrimSuffix(stream, deadSuffix) + deadSuffix }
 
 // splitByStream takes b over and sorts its records by the stream each one is
 // routed to, fallback where it is routed nowhere. The order within a stream stays.
@@ -268,7 +272,9 @@ type extra struct {
 	marks []storage.Change // the input's, to be committed whatever becomes of the records
 	hurry bool             // its sender waits for the receipt
 	input string
-	left  *departure // nil, or what the batch is that no input has sent
+	kept  string        // the stream that they were in at another runnel; empty: nowhere
+	whole *record.Block // nil, or the batch as it came from there, and where its records are from
+	left  *departure    // nil, or what the batch is that no input has sent
 }
 
 // emit is what an input's Emit does: through the steps, into the store.
@@ -285,9 +291,6 @@ func (p *pipeline) emit(ctx context.Context, store *storage.Store, b *record.Bat
 		return receipt, nil
 	}
 	p.counts.rejected.Add(n)
-	if errors.Is(err, storage.ErrFull) {
-		return nil, fmt.Errorf("store is full: %w", err)
-	}
 	return nil, err
 }
 
@@ -296,11 +299,24 @@ func (p *pipeline) emit(ctx context.Context, store *storage.Store, b *record.Bat
 func (p *pipeline) process(ctx context.Context, store *storage.Store, b *record.Batch, x extra) (_ inputs.Receipt, err error) {
 	t := tally{counts: p.counts, input: x.input, took: b.Len(), left: x.left, stream: p.stream}
 	ordered := p.ordered()
+	if p.keeps && x.kept != "" {
+		t.stream = x.kept
+	}
+	if x.whole != nil && len(p.steps) > 0 { // they are to see where the records are from
+		if err := b.Stamp(&x.whole.Origin); err != nil {
+			b.Release()
+			return nil, err
+		}
+		x.whole = nil
+	}
 	if b, err = p.applyAll(ctx, p.steps[:ordered], b, &t); err != nil {
 		t.release()
 		return nil, err
 	}
 	if ordered < len(p.steps) {
+		if t.stream != p.stream {
+			b = staying(b, t.stream)
+		}
 		p.states.turn.Lock()
 		if b, err = p.applyAll(ctx, p.steps[ordered:], b, &t); err != nil {
 			t.release()
@@ -310,6 +326,20 @@ func (p *pipeline) process(ctx context.Context, store *storage.Store, b *record.
 		return p.stage(ctx, store, p.sort(b, &t), x, &t)
 	}
 	return store.Append(ctx, t.unit(p.sort(b, &t), x.marks, x))
+}
+
+// staying returns b's records, each that is routed nowhere routed to stream: a module
+// may hold them, and say later where they go. It takes b over.
+func staying(b *record.Batch, stream string) *record.Batch {
+	out := record.NewBatch()
+	for i := range b.Len() {
+		v := b.At(i)
+		if len(v.Stream()) > 0 || out.AppendRouted(v, stream) != nil { // at the size limit: if it is held, it goes where the pipeline's go
+			out.AppendView(v)
+		}
+	}
+	b.Release()
+	return out
 }
 
 func recordsIn(batches []storage.StreamBatch) (n int) {
@@ -341,6 +371,20 @@ func (r *routes) known(stream string, c *Config) bool {
 		return table.known(stream)
 	}
 	return c.KnownStream(stream)
+}
+
+// keeps reports whether an input's records stay in streams of the names that they had at
+// another runnel.
+func (r *routes) keeps(input string) bool {
+	table := r.table.Load()
+	if table == nil {
+		return true
+	}
+	p := table.byInput[input]
+	if p == nil {
+		p = table.fallback
+	}
+	return p.keeps
 }
 
 // emit takes a batch of the named input through its pipeline of the moment.

@@ -33,7 +33,7 @@ func (t *tally) of(module string) *moduleTally {
 
 // unit is what goes into the store of a batch.
 func (t *tally) unit(batches []storage.StreamBatch, changes []storage.Change, x extra) storage.Unit {
-	u := storage.Unit{Batches: batches, State: changes, Hurry: x.hurry, Acks: x.hurry, Account: &t.counts.book.account, Posting: t}
+	u := storage.Unit{Batches: batches, Block: x.whole, State: changes, Hurry: x.hurry, Acks: x.hurry, Account: &t.counts.book.account, Posting: t}
 	if t.left != nil {
 		u.Other = &t.left.from.account
 	}
@@ -181,9 +181,9 @@ func (a *Agent) putRight(ctx context.Context) error {
 	if err != nil {
 		a.events.bookDamaged(bookStreams, err)
 	}
-	epoch := count{kind: countEpoch}
-	forked := streams.get(epoch) != uint64(books.Epoch)
-	streams.set(epoch, uint64(books.Epoch))
+	fork := count{kind: countFork}
+	forked := streams.get(fork) != uint64(books.Fork)
+	streams.set(fork, uint64(books.Fork))
 	moved := forked
 	stored := storedBy(books.Accounts)
 	for _, s := range books.Streams {

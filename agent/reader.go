@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,9 +24,11 @@ type reader struct {
 	since  map[string]time.Time // when a stream's unread records were first seen, for batching
 	names  []string
 	block  *record.Batch
+	whole  *record.Block // as the store has it, for a forwarder that takes those; nil: it does not
 	out    *record.Batch
 	e      *expression.Evaluator
-	agent  string
+	agent  [16]byte
+	over   map[string]stretch // what has been moved over without a batch to account for it
 	toSend outgoing
 
 	// Of dead letters that are sent again.
@@ -36,21 +40,28 @@ type reader struct {
 // until the next read.
 type outgoing struct {
 	sent
-	batch forwarders.Batch
-	full  bool // the next record does not fit in
-
+	batch  forwarders.Batch
+	full   bool     // the next record does not fit in
 	dead   bool     // they are dead letters, sent again
 	places []uint64 // the offsets they had in their stream
 }
 
 func newReader(d *delivery) *reader {
-	agent, epoch := d.store.Identity()
+	agent, _ := d.store.Identity()
 	r := &reader{d: d, at: make(map[string]uint64), end: make(map[string]uint64), since: make(map[string]time.Time), moves: make(map[string]int),
-		block: record.NewBatch(), out: record.NewBatch(), agent: fmt.Sprintf("%x/%d", agent, epoch)}
+		block: record.NewBatch(), out: record.NewBatch(), agent: agent, over: d.movedOver()}
 	if d.where != nil {
 		r.e = d.where.get()
+	} else if d.takesBlocks() {
+		r.whole = new(record.Block)
 	}
 	return r
+}
+
+// takesBlocks reports whether the forwarder may be given blocks as they lie in the store.
+func (d *delivery) takesBlocks() bool {
+	b, ok := d.forwarder.(forwarders.Blocker)
+	return ok && b.TakesBlocks()
 }
 
 func (r *reader) release() {
@@ -79,13 +90,16 @@ func (r *reader) streams() []string {
 			continue
 		}
 		at, ok := r.d.position(s.Name)
+		from := s.First
 		if !ok {
 			at = s.First
 			if r.d.config.Start == "end" && !started {
 				at = s.Next
 			}
 			r.d.setPosition(s.Name, at)
+			from = at
 		}
+		r.d.expectEnds(s.Name, from)
 		r.at[s.Name] = at
 		r.d.counts.of(s.Name) // its metrics appear before its first record is through
 	}
@@ -174,9 +188,15 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 	r.out.Reset()
 	o.dead = r.d.sendsAgain(stream)
 	began := time.Now()
+	if !again && !o.dead && len(skip) == 0 && r.readWhole(o, limit) {
+		return o, nil
+	}
 	at := o.from
 	for looked := 0; at < end && ctx.Err() == nil && !r.enough(o, limit, looked, again, began); looked++ {
-		first, err := r.d.store.Read(stream, at, r.block)
+		first, epoch, err := r.d.store.ReadWritten(stream, at, r.block)
+		if o.epoch != 0 && (err == nil && epoch != o.epoch || errors.Is(err, io.EOF)) {
+			break // of another epoch, or nobody knows of which
+		}
 		if errors.Is(err, io.EOF) { // retention has taken all that was left
 			o.gaps = r.gone(o.gaps, stream, at, end)
 			at = end
@@ -185,6 +205,7 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read stream %q at %d: %w", stream, at, err)
 		}
+		o.epoch = epoch
 		if first > at {
 			o.gaps = r.gone(o.gaps, stream, at, first)
 			if at = first; again && at >= end {
@@ -196,7 +217,9 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 			past = end
 		}
 		if r.asItIs(o, at, first, skip, limit) && first+uint64(r.block.Len()) <= past {
-			return r.wholeBlock(o, first), nil
+			r.wholeBlock(o, first, r.block.Len())
+			r.fill(o, r.block)
+			return o, nil
 		}
 		at = r.take(o, at, min(past, first+uint64(r.block.Len())), first, skip, limit)
 	}
@@ -205,12 +228,76 @@ func (r *reader) read(ctx context.Context, stream string) (*outgoing, error) {
 	}
 	o.next = at
 	if len(o.offsets) > 0 {
-		o.batch = forwarders.Batch{Stream: stream, Records: r.out, Offsets: o.offsets, Key: r.key(stream, o.offsets)}
+		r.fill(o, r.out)
 		if o.dead {
 			o.batch.From, o.batch.Places = strings.TrimSuffix(stream, deadSuffix), o.places
 		}
+	} else {
+		r.moveOver(o)
 	}
 	return o, nil
+}
+
+// fill makes the batch of what was read.
+func (r *reader) fill(o *outgoing, records *record.Batch) {
+	o.batch = forwarders.Batch{Stream: o.stream, Records: records, Offsets: o.offsets,
+		Key:   fmt.Sprintf("%x/%d/%s/%d-%d", r.agent, o.epoch, o.stream, o.offsets[0], o.offsets[len(o.offsets)-1]),
+		Epoch: o.epoch, First: o.from, Next: o.next}
+	if over, ok := r.over[o.stream]; ok && over.leadsTo(o) {
+		o.batch.First, o.batch.Gone = over.from, over.gone
+	}
+	delete(r.over, o.stream)
+	o.batch.Gone = appendGone(o.batch.Gone, o.gaps)
+}
+
+// stretch is offsets that were moved over: no record of theirs is to be sent.
+type stretch struct {
+	from, next uint64
+	epoch      uint32 // 0: nobody knows
+	gone       []forwarders.Gone
+}
+
+// leadsTo reports whether o can account for the stretch, too.
+func (s *stretch) leadsTo(o *outgoing) bool {
+	return s.next == o.from && (s.epoch == 0 || o.epoch == 0 || s.epoch == o.epoch)
+}
+
+// moveOver has the next batch account for what was read and has no record to send.
+func (r *reader) moveOver(o *outgoing) {
+	r.over[o.stream] = r.over[o.stream].and(&o.sent)
+}
+
+// and returns the stretch, or what is left of it to account for, with one behind it.
+func (s stretch) and(more *sent) stretch {
+	if s.next != more.from || s.epoch != 0 && more.epoch != 0 && s.epoch != more.epoch {
+		s = stretch{from: more.from}
+	}
+	return stretch{s.from, more.next, max(s.epoch, more.epoch), appendGone(slices.Clip(s.gone), more.gaps)}
+}
+
+// movedOver returns what cursors have been moved over and no batch that was acknowledged
+// accounts for: the session that moved them may have ended.
+func (d *delivery) movedOver() map[string]stretch {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.over)
+}
+
+// account notes what the cursor has been moved over without a batch, until one that accounts
+// for it is acknowledged. d.mu is held.
+func (d *delivery) account(s *sent, delivered int) {
+	if len(s.offsets) == 0 {
+		d.over[s.stream] = d.over[s.stream].and(s)
+	} else if delivered > 0 {
+		delete(d.over, s.stream)
+	}
+}
+
+func appendGone(gone []forwarders.Gone, gaps []gap) []forwarders.Gone {
+	for _, g := range gaps {
+		gone = append(gone, forwarders.Gone{From: g.from, To: g.to, Damaged: g.damaged})
+	}
+	return gone
 }
 
 // enough reports whether what was read should go out. Where a filter leaves
@@ -256,23 +343,49 @@ func (r *reader) mostBytes() int {
 	return record.BatchBytes
 }
 
+// mostWhole is how large a block of several records may be to be handed on as it is: one may
+// have the largest record there is behind others, and that is more than a forwarder can take at once.
+const mostWhole = 2 * record.BatchBytes
+
 // asItIs reports whether the block can be handed on without copying it.
 func (r *reader) asItIs(o *outgoing, at, first uint64, skip map[uint64]bool, limit int) bool {
-	n := r.block.Len()
-	return len(o.offsets) == 0 && first == at && r.e == nil && !o.dead && len(skip) == 0 && n <= limit &&
-		n >= r.d.batching.Records && (n == 1 || r.d.batching.Bytes == 0 || r.block.Size() <= r.mostBytes())
+	return len(o.offsets) == 0 && first == at && r.e == nil && !o.dead && len(skip) == 0 && r.fits(r.block.Len(), r.block.Size(), limit)
 }
 
-// wholeBlock hands the block on as it is.
-func (r *reader) wholeBlock(o *outgoing, first uint64) *outgoing {
-	n := r.block.Len()
+// fits reports whether a block is what the forwarder wants a batch to be.
+func (r *reader) fits(records, bytes, limit int) bool {
+	return records <= limit && records >= r.d.batching.Records &&
+		(records == 1 || r.d.batching.Bytes == 0 && bytes <= mostWhole || bytes <= r.mostBytes())
+}
+
+// readWhole reads the block that is next if it can be handed on without looking into it. What was handed over before and is not
+// acknowledged is looked into: there may be something wrong with it.
+func (r *reader) readWhole(o *outgoing, limit int) bool {
+	if r.whole == nil {
+		return false
+	}
+	h, ok := r.d.store.Head(o.stream, o.from)
+	if !ok || h.First != o.from || !r.fits(int(h.Next-h.First), h.RawBytes, limit) {
+		return false
+	}
+	first, epoch, ok := r.d.store.Block(o.stream, o.from, r.whole)
+	if !ok || first != o.from || !r.fits(r.whole.Count, r.whole.Raw, limit) {
+		return false
+	}
+	o.epoch = epoch
+	r.wholeBlock(o, first, r.whole.Count)
+	r.fill(o, nil)
+	o.batch.Block = r.whole
+	return true
+}
+
+// wholeBlock makes o of the n records of a block that begins at offset first.
+func (r *reader) wholeBlock(o *outgoing, first uint64, n int) {
 	o.offsets = make([]uint64, n)
 	for i := range o.offsets {
 		o.offsets[i] = first + uint64(i)
 	}
 	o.next = first + uint64(n)
-	o.batch = forwarders.Batch{Stream: o.stream, Records: r.block, Offsets: o.offsets, Key: r.key(o.stream, o.offsets)}
-	return o
 }
 
 // take copies what the filter lets through from the block, up to end, into the
@@ -313,16 +426,11 @@ func (r *reader) take(o *outgoing, at, end, first uint64, skip map[uint64]bool, 
 
 // restore appends the record that a dead letter was, and returns its place.
 func (r *reader) restore(v record.View) uint64 {
-	agent, epoch := r.d.store.Identity()
-	place := restore(v, &r.letter, agent, epoch)
+	place := restore(v, &r.letter, r.agent)
 	if r.out.Append(&r.letter) != nil { // less than what it was made of, so it fits; but rather as it is than not at all
 		r.out.AppendView(v)
 	}
 	return place
-}
-
-func (r *reader) key(stream string, offsets []uint64) string {
-	return fmt.Sprintf("%s/%s/%d-%d", r.agent, stream, offsets[0], offsets[len(offsets)-1])
 }
 
 // lastEdge returns where a batch that begins at at ended when it was handed over

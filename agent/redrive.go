@@ -137,12 +137,12 @@ func (r *redrives) change(stream string, b *book, change func(*redrive)) {
 func (d *delivery) sendsAgain(stream string) bool { return isDead(stream) && !d.covers(stream) }
 
 // passAgain moves a redrive over the dead letters of s up to next. Those that were refused again
-// are stored with the move.
-func (d *delivery) passAgain(ctx context.Context, s *sent, next uint64, p storage.Passed, graves []*grave) error {
+// are stored with the move, as are marks.
+func (d *delivery) passAgain(ctx context.Context, s *sent, next uint64, p storage.Passed, graves []*grave, marks []storage.Change) error {
 	if now, _ := d.redrives.at(s.stream); now.next != s.from {
 		return nil // somebody has stopped it, and begun elsewhere; while moving is held, nobody does
 	}
-	u := storage.Unit{Account: &d.book.account}
+	u := storage.Unit{State: marks, Account: &d.book.account}
 	if len(graves) > 0 {
 		u.Batches = []storage.StreamBatch{{Stream: s.stream, Records: gather(graves)}}
 	}
@@ -215,18 +215,16 @@ func enterRedrives(ctx context.Context, all []*delivery, stream string, moving b
 // isMine reports whether a dead letter is of a record that this forwarder refused.
 func (d *delivery) isMine(v record.View) bool { return signedBy(v) == d.name }
 
-// restore makes of a dead letter the record that was refused, and returns
-// the offset that it had in its stream; 0 where that is not known here.
-func restore(v record.View, r *record.Record, agent [16]byte, epoch uint32) (place uint64) {
+// restore makes of a dead letter the record that was refused, and returns the
+// offset that it had in its stream; 0 where that is not known here. It keeps its origin,
+// which says what the dead letters' stream cannot: where it was first, and under which epoch.
+func restore(v record.View, r *record.Record, agent [16]byte) (place uint64) {
 	r.Reset()
 	v.Decode(r)
 	r.Flags &^= record.Dead
 	unsign(r)
 	if o := &r.Origin; o.Agent == agent && o.Child == 0 {
 		place = o.Sequence
-		if o.Epoch == epoch {
-			r.Origin = record.Origin{} // it is told from where it stands
-		}
 	}
 	return place
 }

@@ -29,6 +29,7 @@ type letterbox struct {
 	refuses []string
 	got     []string // stream/place, message, and the attributes whose names begin with dead
 	down    bool
+	marks   bool // its acks have some
 }
 
 func (f *letterbox) Close() error { return nil }
@@ -53,12 +54,43 @@ func (f *letterbox) Deliver(_ context.Context, b *forwarders.Batch) (forwarders.
 				one += " " + string(key)
 			}
 		}
-		if v.Flags()&record.Dead != 0 || !origin.IsZero() {
+		said := b.From == "" && origin.IsZero() || origin.Sequence == b.Place(i) && string(origin.Stream) == b.From
+		if v.Flags()&record.Dead != 0 || !said {
 			one += " altered"
 		}
 		f.got = append(f.got, one)
 	}
+	if f.marks {
+		return marking(b.Records.Len()), nil
+	}
 	return nil, nil
+}
+
+// marking is an ack of as many records that has something remembered.
+type marking int
+
+func (n marking) Wait(context.Context) (int, error) { return int(n), nil }
+
+func (n marking) Marks() []forwarders.Mark {
+	return []forwarders.Mark{{Key: "seen", Value: []byte{byte(n)}}}
+}
+
+// TestMarksAreKeptOfDeadLettersThatGoAgain: they are handed out once, so they belong to the move of
+// whatever was acknowledged.
+func TestMarksAreKeptOfDeadLettersThatGoAgain(t *testing.T) {
+	f := &letterbox{refuses: []string{"bad"}}
+	a := startAgent(t, shortDir(t), redriveConfig, f)
+	write(t, a.dial(t, "in", 0), line("bad 1")+line("bad 2"))
+	a.stored(t, "app.dead", 2)
+	f.mu.Lock()
+	f.refuses, f.marks = nil, true
+	f.mu.Unlock()
+	a.redriveNow(t, query.Redrive{Stream: "app"})
+	waitUntil(t, "the mark to be on disk", func() bool {
+		var got []byte
+		a.store.State(forwarderMarks(a.deliveries["out"].config), func(_ string, value []byte) { got = value })
+		return len(got) == 1 && got[0] > 0
+	})
 }
 
 func (f *letterbox) refuse(texts ...string) {

@@ -90,7 +90,7 @@ func isDead(stream string) bool { return strings.HasSuffix(stream, deadSuffix) }
 func (d *delivery) bury(stream string, offset uint64, answer string) error {
 	block := record.NewBatch()
 	defer block.Release()
-	first, err := d.store.Read(stream, offset, block)
+	first, epoch, err := d.store.ReadWritten(stream, offset, block)
 	if errors.Is(err, io.EOF) || (err == nil && (offset < first || offset >= first+uint64(block.Len()))) {
 		return nil // retention took it: nothing left to bury
 	}
@@ -102,7 +102,7 @@ func (d *delivery) bury(stream string, offset uint64, answer string) error {
 	r.Flags |= record.Dead
 	r.Stream = nil
 	if r.Origin.IsZero() {
-		agent, epoch := d.store.Identity()
+		agent, _ := d.store.Identity()
 		r.Origin = record.Origin{Agent: agent, Epoch: epoch, Sequence: offset, Stream: []byte(stream)}
 	}
 	attempts := int64(0)
@@ -127,9 +127,10 @@ func (d *delivery) bury(stream string, offset uint64, answer string) error {
 	return nil
 }
 
-// buryAll stores dead letters of a stream and moves the cursor over them.
-func (d *delivery) buryAll(ctx context.Context, stream string, next uint64, p storage.Passed, graves []*grave) error {
+// buryAll stores dead letters of a stream, and marks, and moves the cursor over them.
+func (d *delivery) buryAll(ctx context.Context, stream string, next uint64, p storage.Passed, graves []*grave, marks []storage.Change) error {
 	u := storage.Unit{
+		State:   marks,
 		Batches: []storage.StreamBatch{{Stream: stream + deadSuffix, Records: gather(graves)}},
 		Cursors: []storage.CursorPass{{Name: d.name, Stream: stream, Next: next, Passed: p}},
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/storage"
 )
 
 // Reload reads the configuration again and swaps what has changed. On an error
@@ -38,6 +39,7 @@ func (a *Agent) Reload(ctx context.Context) error {
 		return err
 	}
 	a.adopt(b)
+	a.lookAtDates(time.Now())
 	a.retryNow()
 	a.events.reloaded(len(config.Inputs), len(config.Pipelines), len(config.Forwarders))
 	return nil
@@ -91,6 +93,7 @@ func every(d time.Duration) string {
 // adopt makes b the running configuration. What it replaces has ended when it
 // returns, but for connections of replaced inputs. The caller holds a.reloading.
 func (a *Agent) adopt(b *build) {
+	a.keepEnds(b) // before a stream is given less room
 	a.store.SetPolicy(b.config.Policy)
 	a.expect(b.config)
 	a.swapRoutes(b)
@@ -161,6 +164,52 @@ func (a *Agent) expect(c *Config) {
 	}
 }
 
+// expectRelayed does the same for a stream that no configuration names, before the first
+// of its records is relayed into it. c is the input's, for when none is in place yet. It
+// reports false where that would be one too many: its records go where the pipeline has those that no stream is named for.
+func (a *Agent) expectRelayed(c *Config, stream string) bool {
+	if _, seen := a.expected.Load(stream); seen {
+		return true
+	}
+	a.expecting.Lock()
+	defer a.expecting.Unlock()
+	a.mu.Lock()
+	if a.config != nil {
+		c = a.config
+	}
+	a.mu.Unlock()
+	streams := a.store.Streams()
+	there := slices.ContainsFunc(streams, func(s storage.StreamInfo) bool { return s.Name == stream })
+	if !there && !c.KnownStream(stream) && a.strangers(c, streams) >= mostRelayed {
+		return false
+	}
+	for _, f := range c.Forwarders {
+		if _, has := a.store.Cursor(f.Name, stream); !has && !there && f.covers(stream) {
+			a.store.MoveCursor(f.Name, stream, 1)
+		}
+	}
+	a.expected.Store(stream, true)
+	return true
+}
+
+// mostRelayed bounds the streams that agents below can make here, beside those that the
+// configuration names: each costs memory, files and metrics, and stays.
+const mostRelayed = 1024
+
+// strangers counts the streams, there or expected, that a configuration does not name.
+func (a *Agent) strangers(c *Config, streams []storage.StreamInfo) int {
+	names := make(map[string]bool)
+	for _, s := range streams {
+		names[s.Name] = true
+	}
+	a.expected.Range(func(name, _ any) bool {
+		names[name.(string)] = true
+		return true
+	})
+	maps.DeleteFunc(names, func(name string, _ bool) bool { return c.KnownStream(name) })
+	return len(names)
+}
+
 // swapRoutes sends the batches of every input to the new pipelines. An input
 // that is gone but still draining goes on into its old pipeline's namesake, or
 // into the default stream.
@@ -182,22 +231,24 @@ func (a *Agent) swapRoutes(b *build) {
 }
 
 // forgetCursors removes the cursors of forwarders that the configuration has no
-// more: nobody moves them, and a stream that pushes back would wait for them.
+// more, and of those that are of another kind now what had ended: nobody moves them, and a stream that pushes back would wait for them.
 func (a *Agent) forgetCursors(c *Config) {
 	known := make(map[string]bool, len(c.Forwarders))
 	for _, fc := range c.Forwarders {
 		known[fc.Name] = true
 	}
+	enders, all := a.enders()
 	ends := make(map[string]uint64)
 	for _, s := range a.store.Streams() {
 		ends[s.Name] = s.Next
 	}
 	for _, cursor := range a.store.Cursors() {
-		if known[cursor.Name] {
+		reader, ended := storage.ReaderOf(cursor.Name)
+		if known[reader] && !(ended && all && enders[reader] == nil) {
 			continue
 		}
 		a.store.DeleteCursor(cursor.Name, cursor.Stream)
-		if cursor.Stream != startMark {
+		if cursor.Stream != startMark && !ended {
 			a.events.cursorForgotten(cursor.Name, cursor.Stream, cursor.Next, ends[cursor.Stream]-min(ends[cursor.Stream], cursor.Next))
 		}
 	}

@@ -19,6 +19,7 @@ type sent struct {
 	next    uint64         // where the cursor stands once all of it is acknowledged
 	offsets []uint64       // of the records handed over; the filter left out the others
 	gaps    []gap          // that the store had no more
+	epoch   uint32         // under which what was looked at was written; 0: nobody knows
 	again   int            // how many of those had been handed over before
 	ack     forwarders.Ack // nil: nothing to wait for
 	done    chan struct{}  // nil, or closed once the cursor has passed it
@@ -48,7 +49,11 @@ func (d *delivery) session(ctx, hard context.Context) error {
 	moves := d.moves
 	d.mu.Unlock()
 
-	window := make(chan sent, windowBatches) // the sender closes it; full means that the receiver is behind
+	size := windowBatches
+	if d.takesBlocks() {
+		size = windowBlocks
+	}
+	window := make(chan sent, size) // the sender closes it; full means that the receiver is behind
 	var wg sync.WaitGroup
 	var ackErr error
 	wg.Go(func() {
@@ -86,6 +91,7 @@ func (d *delivery) runSend(ctx, acking context.Context, window chan<- sent) erro
 		idle := true
 		var soonest time.Duration // until a batch that waits for more records goes out
 		for _, stream := range r.streams() {
+			d.ask()
 			ready, wait := r.ready(stream)
 			if !ready {
 				if wait > 0 && (soonest == 0 || wait < soonest) {

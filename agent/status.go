@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/runnel-log/runnel/agent/query"
+	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/record"
 	"github.com/runnel-log/runnel/storage"
@@ -104,6 +105,7 @@ func (h host) Status() query.Status {
 	}
 	s := query.Status{Agent: query.AgentStatus{Name: c.Name, PID: os.Getpid(), DataDir: c.DataDir, Config: c.File,
 		RSS: residentBytes(), DiskMax: c.MaxSize}}
+	s.Certificates, s.Ending = a.certificates.status()
 	for _, in := range a.store.Streams() {
 		s.Agent.DiskUsed += in.Bytes
 		s.Streams = append(s.Streams, query.StreamStatus{Name: in.Name, First: in.First, Next: in.Next, Records: in.Records, Bytes: in.Bytes,
@@ -111,7 +113,7 @@ func (h host) Status() query.Status {
 	}
 	for _, ic := range c.Inputs {
 		if in := inputs[ic.Name]; in != nil {
-			s.Inputs = append(s.Inputs, a.inputStatus(in))
+			s.Inputs = append(s.Inputs, a.inputStatus(c, in))
 		}
 	}
 	for _, pc := range c.Pipelines {
@@ -141,7 +143,7 @@ func timeOrZero(ns int64) time.Time {
 	return record.TimeOf(ns)
 }
 
-func (a *Agent) inputStatus(in *running) query.InputStatus {
+func (a *Agent) inputStatus(c *Config, in *running) query.InputStatus {
 	name := in.config.Name
 	s := query.InputStatus{Name: name, Kind: in.config.Kind.Name, Rate: a.rates.of("input", name),
 		Records: a.sum("runnel_input_records_total", name), Bytes: a.sum("runnel_input_bytes_total", name),
@@ -149,6 +151,9 @@ func (a *Agent) inputStatus(in *running) query.InputStatus {
 		Dropped: a.sum("runnel_input_dropped_total", name), Errors: a.sum("runnel_input_errors_total", name)}
 	for _, l := range in.status() {
 		s.Listeners = append(s.Listeners, query.ListenerStatus(l))
+	}
+	if in.config.Kind.Relays {
+		s.Below = a.belowStatus(c, name)
 	}
 	return s
 }
@@ -184,8 +189,15 @@ func moduleStatus(m *module) query.ModuleStatus {
 // status describes the delivery and its cursors.
 func (d *delivery) status(rate float64) query.ForwarderStatus {
 	s := query.ForwarderStatus{Name: d.name, Kind: d.config.Kind.Name, To: d.config.To, Rate: rate}
+	_, s.Remembers = d.config.Options.(forwarders.Remembering)
+	if c, ok := d.forwarder.(forwarders.Chooser); ok {
+		s.Using = c.Using()
+		for _, to := range c.Destinations() {
+			s.Destinations = append(s.Destinations, query.DestinationStatus{URL: to.URL, Connected: to.URL == s.Using, LastError: to.LastError, LastErrorAt: to.LastErrorAt})
+		}
+	}
 	d.mu.Lock()
-	s.State, s.LastError, s.LastErrorAt, s.NextTry = d.state, d.lastErr, d.lastFail, d.nextTry
+	s.State, s.LastError, s.LastErrorAt, s.NextTry = d.stateWith(s.Using), d.lastErr, d.lastFail, d.soonest(d.nextTry)
 	d.mu.Unlock()
 	for _, in := range d.store.Streams() {
 		if !d.covers(in.Name) {
@@ -199,9 +211,11 @@ func (d *delivery) status(rate float64) query.ForwarderStatus {
 		reached := max(at, in.First) // what retention has taken in front of the cursor is not to come
 		c := query.CursorStatus{Stream: in.Name, Next: at, End: in.Next, Delivered: counts.delivered.Get(), Filtered: counts.filtered.Get(),
 			Expired: counts.expired.Get() + reached - at, Damaged: counts.damaged.Get(), Dead: counts.dead.Get()}
-		if reached < in.Next {
+		if c.Unended = d.unended(in.Name); reached < in.Next {
 			b := d.store.Backlog(in.Name, at)
 			c.LagRecords, c.LagBytes, c.LagSeconds = in.Next-reached, b.Bytes, b.Age.Seconds()
+		}
+		if reached < in.Next || c.Unended > 0 {
 			f, is := counts.outlook.ahead(d.maxSize)
 			if c.Measuring = is == outlookMeasuring; is == outlookFull {
 				c.Full = &query.FullStatus{InSeconds: f.in.Seconds(), By: f.by, Then: f.then}
@@ -263,6 +277,7 @@ func (a *Agent) runRates(ctx context.Context) {
 		case <-ticker.C:
 			a.rates.measure(a.totals(), rateEvery.Seconds())
 			a.look(time.Now())
+			a.lookAtDates(time.Now())
 		}
 	}
 }

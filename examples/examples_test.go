@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -293,5 +294,27 @@ func TestRsyslogReplacement(t *testing.T) {
 	})
 	if strings.Contains(got, "healthz") {
 		t.Errorf("the relay got a health check: %q", got)
+	}
+}
+
+// TestChain runs the three tiers with the command that make chain runs, until a line
+// has come through; what was started then ends, and leaves nothing.
+func TestChain(t *testing.T) {
+	built, err := buildOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "chain/run", "--once")
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) } // it ends what it has started
+	dir := t.TempDir()
+	cmd.Env = append(os.Environ(), "RUNNEL="+built+"/runnel", "TMPDIR="+dir, fmt.Sprintf("CHAIN_PORT=%d", 20_000+3*rand.IntN(4_000)))
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), `"agent":"host"`) || !strings.Contains(string(out), `"message":"the first line, from host to central"`) {
+		t.Errorf("%v, want the host's line in\n%s", err, out)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("it leaves %v, %v", left, err)
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"github.com/runnel-log/runnel/internal/config"
+	"github.com/runnel-log/runnel/internal/tiers"
 	"github.com/runnel-log/runnel/record"
 )
 
@@ -30,7 +31,7 @@ type Forwarder interface {
 	// goroutine at a time, and may be called again while earlier Acks are open.
 	//
 	// Errors: *Refused, the receiver will never take that record; *Retry, try
-	// again not before; any other, try again after the usual back-off. After an
+	// again not before; *Behind, go back; any other, try again after the usual back-off. After an
 	// error from Deliver or Ack the agent offers every record that was not
 	// acknowledged again, from the first, so a forwarder forgets what it had
 	// under way.
@@ -42,18 +43,41 @@ type Forwarder interface {
 // Batch is what one Deliver hands over: records of one stream, in its order.
 type Batch struct {
 	Stream  string
-	Records *record.Batch
+	Records *record.Batch // nil where Block has them
+	// Block is nil, or has all the records, as a block of the store that nobody has looked into: for a Blocker. What Source.Unpack
+	// makes of it are the records that would be here otherwise.
+	Block *record.Block
 	// Offsets has the offset in Stream of each record; they rise, with holes
 	// where a filter left records out.
 	Offsets []uint64
 	// Key names this range of records for ever, the same at every retry:
-	// AGENT/EPOCH/STREAM/FIRST-LAST, the agent's id in hex and the first and last
-	// offset. For Idempotency-Key.
+	// AGENT/EPOCH/STREAM/FIRST-LAST, the agent's id in hex, the epoch under which it
+	// wrote them, and the first and last offset. For Idempotency-Key.
 	Key string
+
+	// Epoch is that under which this agent wrote the records, all of them: of one
+	// epoch, an offset of a stream names one record for ever.
+	Epoch uint32
+	// First and Next say what the batch accounts for: the offsets from First on, without
+	// Next. One that has no record here is in Gone, or was left out: by a filter,
+	// or since the receiver has refused it before. First is where the batch before ended,
+	// where that was of the same epoch; behind it after a batch of another one, and where
+	// the cursor has gone on or was moved in between.
+	First, Next uint64
+	// Gone has what the store does not have any more, in order, within First and Next.
+	// Where retention took the beginning of an epoch or damage the end of the one before,
+	// nobody knows under which those were written; they are then told with the first batch that follows.
+	Gone []Gone
 
 	// Of dead letters that are sent again, which Stream and Offsets are about:
 	From   string   // the stream they were refused from, for receivers to see; empty: Stream
 	Places []uint64 // their offsets there, 0 where it is not known; nil: Offsets
+}
+
+// Gone is offsets from From on, without To, whose records cannot be delivered any more.
+type Gone struct {
+	From, To uint64
+	Damaged  bool // or else retention took them
 }
 
 // Place returns the offset of the ith record that receivers are told; 0: none.
@@ -116,6 +140,24 @@ func (e *Retry) Error() string { return fmt.Sprintf("%v; receiver asks to wait %
 // Unwrap returns why.
 func (e *Retry) Unwrap() error { return e.Err }
 
+// Soon says that the next try may do better, as it goes to another receiver, or to one that took something until
+// now. It comes soon, however many failed before, and of thousands of agents that have lost one receiver not at once.
+type Soon struct{ Err error }
+
+func (e *Soon) Error() string { return e.Err.Error() }
+
+// Unwrap returns why.
+func (e *Soon) Unwrap() error { return e.Err }
+
+// Unreached says that there is no receiver to be connected to. Where the Forwarder is a Keeper, that
+// says when there is one again.
+type Unreached struct{ Err error }
+
+func (e *Unreached) Error() string { return e.Err.Error() }
+
+// Unwrap returns why.
+func (e *Unreached) Unwrap() error { return e.Err }
+
 // Batching says how large a forwarder wants its batches. The zero value leaves
 // it to the agent, which sends what it has at once.
 type Batching struct {
@@ -126,7 +168,29 @@ type Batching struct {
 
 // Batcher is a Forwarder that has a say in how its batches are cut.
 type Batcher interface {
+	// Batching is asked before each batch: over a long way larger ones may be due.
 	Batching() Batching
+}
+
+// Blocker is a Forwarder that may be given blocks of the store as they lie there (Batch.Block), where all records of one go out.
+type Blocker interface {
+	// TakesBlocks says the same whenever it is asked. More batches are under way then.
+	TakesBlocks() bool
+}
+
+// Chooser is a Forwarder that has several destinations and uses one at a time.
+type Chooser interface {
+	// Using returns the one that it is connected to, as its options name it; empty: none.
+	Using() string
+	// Destinations returns all, in the order of its options.
+	Destinations() []Destination
+}
+
+// Destination is one of several, and how it failed last since it was last connected to.
+type Destination struct {
+	URL         string    // as the options name it
+	LastError   string    // empty: it has not
+	LastErrorAt time.Time // zero likewise
 }
 
 // Lossy is implemented by options of a kind that can lose records and not know
@@ -158,6 +222,8 @@ type Setup struct {
 	Metrics *metrics.Set   // where the forwarder registers counters of its own; labels forwarder=Name
 	// Resolver looks names up, anew for every connection; nil: the system's.
 	Resolver *net.Resolver
+	Source   Source       // what this agent's store has
+	Tiers    *tiers.Tiers // the agents above and below this one
 }
 
 // Kind is one kind of forwarder, as cmd/runnel/parts.go lists it.

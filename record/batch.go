@@ -225,11 +225,16 @@ func (b *Batch) grow(size int) []byte {
 }
 
 func (o *Origin) put(h []byte) int {
+	o.header(h)
+	return originHeader + copy(h[originHeader:], o.Stream)
+}
+
+// header writes all but the stream.
+func (o *Origin) header(h []byte) {
 	copy(h, o.Agent[:])
 	binary.LittleEndian.PutUint32(h[16:], o.Epoch)
 	binary.LittleEndian.PutUint32(h[20:], o.Child)
 	binary.LittleEndian.PutUint64(h[24:], o.Sequence)
-	return originHeader + copy(h[originHeader:], o.Stream)
 }
 
 // Room empties b and returns size bytes of its own memory, to be filled and

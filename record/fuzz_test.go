@@ -54,6 +54,7 @@ func FuzzDecode(f *testing.F) {
 		if err := new(Batch).Decode(changed.Bytes()); err != nil {
 			t.Error(err)
 		}
+		checkStamped(t, &b)
 	})
 }
 

@@ -94,6 +94,15 @@ func (v View) Peer() []byte { return v.field(atPeer) }
 // Agent returns the name of the first runnel that had it.
 func (v View) Agent() []byte { return v.field(atAgent) }
 
+// beforeOrigin returns where the origin is, or would be.
+func (v View) beforeOrigin() int {
+	n := headerSize
+	for i := atHost; i < atOrigin; i += 2 {
+		n += v.short(i)
+	}
+	return n
+}
+
 // afterFields returns where the structured data begins.
 func (v View) afterFields() int {
 	n := headerSize

@@ -27,11 +27,17 @@ type CursorPass struct {
 	Name, Stream string
 	Next         uint64
 	Passed       Passed
+
+	// Loose: the reader needs nothing of the unit to go on behind what it has passed.
+	// Where retention takes that before the unit is on disk, as when the disk is full, the
+	// cursor goes there ahead of the unit: or else, after kill -9, it would lie in front of
+	// records that are gone, and count them as expired.
+	Loose bool
 }
 
 // Books is what the ledger is checked against, all as of the last commit.
 type Books struct {
-	Epoch    uint32
+	Fork     uint32 // as Identity has it
 	Streams  []StreamInfo
 	Cursors  []Cursor
 	Accounts map[string][]byte // by key; not to be written to
@@ -44,7 +50,7 @@ type Books struct {
 func (s *Store) Books() Books {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	b := Books{Epoch: s.identity.epoch, Streams: s.streamInfos(), Cursors: s.cursorInfos(), Accounts: make(map[string][]byte, len(s.accounts)), Interrupted: s.interrupted}
+	b := Books{Fork: s.identity.fork, Streams: s.streamInfos(), Cursors: s.cursorInfos(), Accounts: make(map[string][]byte, len(s.accounts)), Interrupted: s.interrupted}
 	for key, value := range s.accounts {
 		b.Accounts[key] = value
 	}
@@ -97,7 +103,7 @@ func (g *group) closeAccounts() {
 	g.accounts = nil
 }
 
-// pass moves the unit's cursors. They go to disk with group g and not before.
+// pass moves the unit's cursors. They go to disk with group g and not before, except for loose ones.
 func (s *Store) pass(g *group, passes []CursorPass) {
 	if len(passes) == 0 {
 		return
@@ -107,7 +113,11 @@ func (s *Store) pass(g *group, passes []CursorPass) {
 	for i := range passes {
 		p := &passes[i]
 		c := s.cursor(p.Name, p.Stream)
-		c.tie(g.number, s.committed)
+		if s.lags(c, p.Stream) && p.Loose {
+			c.loosen()
+		} else {
+			c.tie(g.number, s.committed, p.Loose)
+		}
 		c.pass(p.Next, p.Passed)
 	}
 }

@@ -159,7 +159,7 @@ func TestCursorGoesToDiskWithItsUnit(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := s.Append(t.Context(), Unit{Batches: []StreamBatch{{"a.dead", numbered(0, 1, 8)}},
-		Cursors: []CursorPass{{"f", "a", 6, Passed{Dead: 1}}}}); err != nil {
+		Cursors: []CursorPass{{Name: "f", Stream: "a", Next: 6, Passed: Passed{Dead: 1}}}}); err != nil {
 		t.Fatal(err)
 	}
 	s.PassCursor("f", "a", 9, Passed{Delivered: 3})
@@ -204,7 +204,7 @@ func TestBooksAreOfOneCommit(t *testing.T) {
 			for i := range 300 {
 				receipt, err := s.Append(context.Background(), Unit{Account: &b.Account, Posting: b,
 					Batches: []StreamBatch{{"a", noise(0, 1+i%300)}, {"dead", noise(0, 1)}},
-					Cursors: []CursorPass{{deadCursor, "a", 1, Passed{Dead: 1}}}})
+					Cursors: []CursorPass{{Name: deadCursor, Stream: "a", Next: 1, Passed: Passed{Dead: 1}}}})
 				if err == nil && i%10 == 0 { // so that there are many commits
 					err = receipt.Wait(context.Background())
 				}

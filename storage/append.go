@@ -71,13 +71,16 @@ type gate struct {
 
 // staged is one block on its way to disk.
 type staged struct {
-	gate  *gate
-	raw   *record.Batch // nil once it is compressed and not wanted any more
-	entry []byte        // room for the header, then the body; nil until compressed
-	codec uint8
-	count int
-	size  int // of the encoded batch
-	times times
+	gate   *gate
+	raw    *record.Batch // nil once it is compressed and not wanted any more
+	entry  []byte        // room for the header, then the body; nil until compressed
+	whole  []byte        // the body as it came; nil: it is to be compressed
+	codec  uint8
+	count  int
+	size   int // of the encoded batch
+	times  times
+	later                // without the sum, which the committer makes of the digest
+	digest record.Digest // of its last record
 
 	claimed bool           // whoever set it compresses; guarded by intake.mu
 	pressed sync.WaitGroup // done when a claimed block is compressed
@@ -137,6 +140,9 @@ func (s *Store) Append(ctx context.Context, u Unit) (*Receipt, error) {
 	work, receipt, err := claimed[:0], (*Receipt)(nil), error(nil)
 	state, err := u.ownState()
 	if err == nil {
+		err = u.settle()
+	}
+	if err == nil {
 		work, receipt, err = s.stage(ctx, &u, state, work)
 	}
 	if err != nil {
@@ -183,7 +189,7 @@ func (s *Store) stage(ctx context.Context, u *Unit, state []Change, work []*stag
 			gt.drop(n)
 			b.Records.Release()
 		} else {
-			work = g.add(gt, b.Records, work)
+			work = g.add(gt, b.Records, u.Block, work)
 		}
 	}
 	s.setState(g, state)
@@ -262,7 +268,7 @@ func (s *Store) refused(u *Unit) error {
 			s.intake.gates[name] = gt
 		}
 		if shut := gt.shut.Load(); shut == gatePushesBack || u.Acks && shut == gateDrops {
-			return ErrFull
+			return s.fullFor(name)
 		}
 	}
 	return nil
@@ -290,10 +296,13 @@ func (in *intake) signal() {
 }
 
 // add stages one batch; a small one is put together with others of its stream,
-// a large one is cut.
-func (g *group) add(gt *gate, b *record.Batch, work []*staged) []*staged {
+// a large one is cut, and one that came whole, k, stays so.
+func (g *group) add(gt *gate, b *record.Batch, k *record.Block, work []*staged) []*staged {
 	g.records += b.Len()
 	g.bytes += b.Size()
+	if k != nil {
+		return g.claim(&staged{gate: gt, raw: b, whole: k.Body, later: later{origin: k.Origin}}, g.close(gt, work))
+	}
 	if b.Len() < mergeBelow && b.Size() < mergeBytes {
 		return g.merge(gt, b, work)
 	}
@@ -381,8 +390,29 @@ var (
 
 // press compresses the block behind the room for its header.
 func (b *staged) press(keep bool) {
+	b.count, b.size, b.times = b.raw.Len(), b.raw.Size(), timesOf(b.raw)
+	last := b.origin
+	if !last.IsZero() {
+		last.Sequence += uint64(b.count - 1)
+	}
+	b.digest, b.sum = record.DigestOf(b.raw.At(b.count-1), &last), 1 // there will be one
+	room := headerSize(b.gate.stream.name, &b.later)
+	if b.whole != nil {
+		b.codec = codecS2
+		b.entry = newEntry(room + len(b.whole))
+		copy(b.entry[room:], b.whole)
+		b.whole = nil
+	} else {
+		b.compress(room)
+	}
+	if !keep {
+		b.raw.Release()
+		b.raw = nil
+	}
+}
+
+func (b *staged) compress(room int) {
 	raw := b.raw.Bytes()
-	b.count, b.size, b.times = b.raw.Len(), len(raw), timesOf(b.raw)
 	tmp := scratch.Get().(*[]byte)
 	if need := s2.MaxEncodedLen(len(raw)); cap(*tmp) < need {
 		*tmp = make([]byte, need)
@@ -392,15 +422,10 @@ func (b *staged) press(keep bool) {
 	if len(body) >= len(raw) {
 		b.codec, body = codecNone, raw
 	}
-	room := headerSize(b.gate.stream.name)
 	b.entry = newEntry(room + len(body))
 	copy(b.entry[room:], body)
 	if cap(*tmp) <= 2<<20 {
 		scratch.Put(tmp)
-	}
-	if !keep {
-		b.raw.Release()
-		b.raw = nil
 	}
 }
 

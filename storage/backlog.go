@@ -13,6 +13,7 @@ type Backlog struct {
 	Held    int64         // bytes of all segments from that on which holds the first of them
 	Limit   int64         // what all segments may have: by MaxSize, and by the disk
 	Policy  Policy        // of the stream
+	Oldest  bool          // the first of them is in the stream's oldest block: what cannot go, as this is to come
 }
 
 // Backlog returns what stream has from offset at on.
@@ -33,7 +34,7 @@ func (s *Store) Backlog(stream string, at uint64) Backlog {
 	b.Records = st.next - at
 	h := &r.heads[i]
 	b.Age = max(0, time.Duration(max(s.latest, s.now())-h.arrival))
-	b.Bytes = st.bytesFrom(r, i)
+	b.Bytes, b.Oldest = st.bytesFrom(r, i), i == 0 && r == st.runs[0]
 	if at > h.first {
 		b.Bytes -= int64(h.size) * int64(at-h.first) / int64(h.count)
 	}

@@ -51,7 +51,7 @@ func TestBacklogIsWhatLiesAhead(t *testing.T) {
 				want.Bytes += int64(h.size) - int64(h.size)*int64(skip)/int64(h.count)
 				want.Records += uint64(h.count) - skip
 				if last == nil {
-					last = r.seg
+					last, want.Oldest = r.seg, h == &st.runs[0].heads[0]
 				}
 			}
 		}

@@ -52,6 +52,16 @@ const (
 	headerFixed   = 88
 )
 
+// What the later fields of a header are: each a kind, a length u16 and as many bytes.
+const (
+	fieldSum    = 1 // u64: of the block's last record at its offset
+	fieldOrigin = 2 // agent [16], epoch u32, sequence u64, stream: of the block's first record
+
+	fieldHeader    = 3
+	fieldSumLen    = 8
+	fieldOriginLen = 28 // and the stream
+)
+
 // Bounds on what a header may claim, so that a damaged or hostile file cannot
 // make a reader reserve more than one record can need.
 const (
@@ -103,16 +113,74 @@ type header struct {
 	times
 	arrival int64
 	stream  []byte
+	later
+}
+
+// later are a header's later fields.
+type later struct {
+	sum    uint64        // of the last record at its offset (record.Digest); 0: not known
+	origin record.Origin // of the first record whose encoding has none; zero: here. Its stream is borrowed from the entry
 }
 
 // headerSize is the length of the header that seal writes for a stream.
-func headerSize(stream string) int { return headerFixed + len(stream) }
+func headerSize(stream string, f *later) int {
+	size := headerFixed + len(stream)
+	if f.sum != 0 {
+		size += fieldHeader + fieldSumLen
+	}
+	if !f.origin.IsZero() {
+		size += fieldHeader + fieldOriginLen + len(f.origin.Stream)
+	}
+	return size
+}
+
+// append writes the fields behind what is there.
+func (f *later) append(b []byte) []byte {
+	le := binary.LittleEndian
+	if f.sum != 0 {
+		b = le.AppendUint64(le.AppendUint16(append(b, fieldSum), fieldSumLen), f.sum)
+	}
+	if o := &f.origin; !o.IsZero() {
+		b = le.AppendUint16(append(b, fieldOrigin), uint16(fieldOriginLen+len(o.Stream)))
+		b = le.AppendUint64(le.AppendUint32(append(b, o.Agent[:]...), o.Epoch), o.Sequence)
+		b = append(b, o.Stream...)
+	}
+	return b
+}
+
+// parse reads the fields of a block of count records, and skips those it does not know.
+func (f *later) parse(b []byte, count uint32) bool {
+	le := binary.LittleEndian
+	for len(b) > 0 {
+		if len(b) < fieldHeader || len(b) < fieldHeader+int(le.Uint16(b[1:])) {
+			return false
+		}
+		kind, value := b[0], b[fieldHeader:fieldHeader+int(le.Uint16(b[1:]))]
+		b = b[fieldHeader+len(value):]
+		switch kind {
+		case fieldSum:
+			if len(value) != fieldSumLen {
+				return false
+			}
+			f.sum = le.Uint64(value)
+		case fieldOrigin:
+			if len(value) < fieldOriginLen || len(value) > fieldOriginLen+maxName {
+				return false
+			}
+			f.origin = record.Origin{Agent: [16]byte(value), Epoch: le.Uint32(value[16:]), Sequence: le.Uint64(value[20:]), Stream: value[fieldOriginLen:]}
+			if f.origin.IsZero() || f.origin.Sequence+uint64(count) < f.origin.Sequence {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // seal writes h in front of the body that already lies in entry at
-// headerSize(stream), and both checksums.
+// headerSize(stream, &h.later), and both checksums.
 func seal(entry []byte, h *header, stream string) {
 	le := binary.LittleEndian
-	size := headerSize(stream)
+	size := headerSize(stream, &h.later)
 	entry[atVersion], entry[atKind] = entryVersion, h.kind
 	le.PutUint16(entry[atHeaderLen:], uint16(size))
 	le.PutUint64(entry[atSequence:], h.sequence)
@@ -129,7 +197,7 @@ func seal(entry []byte, h *header, stream string) {
 	le.PutUint32(entry[atEpoch:], h.epoch)
 	entry[atCodec], entry[atFlags] = h.codec, 0
 	le.PutUint16(entry[atNameLen:], uint16(len(stream)))
-	copy(entry[headerFixed:], stream)
+	h.later.append(append(entry[:headerFixed], stream...))
 	le.PutUint32(entry[atHeaderCRC:], checksum(entry[4:size]))
 }
 
@@ -164,6 +232,9 @@ func parseHeader(entry []byte, sequence uint64) (h header, err error) {
 		return h, errDamaged
 	}
 	if h.kind == kindRecords && (h.count == 0 || h.first == 0 || h.first+uint64(h.count) < h.first || name == 0) {
+		return h, errDamaged
+	}
+	if !h.later.parse(entry[headerFixed+name:h.size], h.count) {
 		return h, errDamaged
 	}
 	return h, nil
@@ -209,6 +280,10 @@ func decodeRecords(h *header, body []byte, b *record.Batch) error {
 	if b.Len() != int(h.count) {
 		b.Reset()
 		return errDamaged
+	}
+	if err := b.Stamp(&h.origin); err != nil {
+		b.Reset()
+		return fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return nil
 }

@@ -118,7 +118,10 @@ func (b *summed) Delete(key []byte) error {
 // into state.db. Only what differs is put: bbolt copies whole pages. Of what the
 // store keeps for others it is told what moved.
 func (s *Store) saveCheckpoint() error {
-	s.mu.RLock()
+	s.stating.Lock()
+	s.mu.Lock()
+	lagging := s.lagging
+	s.lagging = false
 	sequence, ended := s.sequence-1, s.unbegun()
 	var changes []change
 	for key, c := range s.cursors {
@@ -138,7 +141,8 @@ func (s *Store) saveCheckpoint() error {
 			dead = append(dead, g)
 		}
 	}
-	s.mu.RUnlock()
+	s.mu.Unlock()
+	s.stating.Unlock()
 	moved, all := s.kept.take(s.unsure) // after the sequence: may be newer, never older
 	into, err := s.checkpoint, error(nil)
 	if s.unsure {
@@ -155,6 +159,9 @@ func (s *Store) saveCheckpoint() error {
 	if err != nil {
 		s.kept.restore(moved)
 		var path *os.PathError
+		s.mu.Lock()
+		s.lagging = s.lagging || lagging
+		s.mu.Unlock()
 		s.unsure = s.unsure || !isFull(err) || !errors.As(err, &path)
 		return err
 	}
@@ -244,7 +251,7 @@ func putCheckpointMeta(tx *bbolt.Tx, sequence, ended uint64, id identity) (state
 	return state, errors.Join(err,
 		meta.Put(keyFormat, binary.BigEndian.AppendUint32(nil, Version)),
 		meta.Put(keySequence, binary.BigEndian.AppendUint64(nil, sequence)),
-		meta.Put(keyAgent, binary.BigEndian.AppendUint32(slices.Clone(id.agent[:]), id.epoch)))
+		meta.Put(keyAgent, binary.BigEndian.AppendUint32(slices.Clone(id.agent[:]), id.fork)))
 }
 
 // putOwn makes the store's own state in the checkpoint that of changes, which is all of it.

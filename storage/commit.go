@@ -25,6 +25,9 @@ const (
 	maxEntries = 8192
 	// retryEvery is how often a disk that refuses is tried again.
 	retryEvery = 250 * time.Millisecond
+	// lastAttempt is how often a full disk is tried before nothing is held back any more
+	// that could make room.
+	lastAttempt = 8
 )
 
 // runCommitter is the one goroutine that writes to segments. It is pinned to
@@ -35,12 +38,15 @@ func (s *Store) runCommitter() {
 	debug.SetPanicOnFault(true)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
-	var last time.Time // when the last commit began
+	var last time.Time // when the last commit began that counts for the pace
 	for {
 		wait, closing := s.due(time.Since(last))
 		if wait <= 0 || closing {
-			last = time.Now()
-			s.commit(s.intake.take())
+			g := s.intake.take()
+			if g.records > 0 || g.hurry || s.options.CommitEvery > 0 { // or else a lone record that comes behind a cursor's move would wait
+				last = time.Now()
+			}
+			s.commit(g)
 			if closing {
 				return
 			}
@@ -127,7 +133,7 @@ func (s *Store) persist(g *group) error {
 			s.suspect = true
 		}
 		if full {
-			s.makeRoom()
+			s.makeRoom(attempt >= lastAttempt)
 		}
 		if attempt == 0 && !full {
 			continue
@@ -199,6 +205,8 @@ func (s *Store) write(g *group) error {
 	if err := s.readySegment(); err != nil {
 		return err
 	}
+	s.stating.Lock()
+	defer s.stating.Unlock()
 	s.dirtySince.Store(0) // before looking: what moves from here on sets it again
 	state, own := s.encodeState(g)
 	if len(g.blocks) == 0 && len(state) == 0 {
@@ -207,6 +215,8 @@ func (s *Store) write(g *group) error {
 	seg := s.active
 	arrival := s.arrivalNow()
 	sequence := s.sequence
+	epoch := s.writeUnder()
+	defer s.notWriting()
 	heads := make([]head, len(g.blocks))
 	for _, b := range g.blocks {
 		b.gate.stream.coming = 0
@@ -217,15 +227,16 @@ func (s *Store) write(g *group) error {
 			st.coming = st.next // only the committer moves next
 		}
 		h := header{kind: kindRecords, codec: b.codec, sequence: sequence, first: st.coming, count: uint32(b.count),
-			rawLen: uint32(b.size), epoch: s.identity.epoch, times: b.times, arrival: arrival}
+			rawLen: uint32(b.size), epoch: epoch, times: b.times, arrival: arrival, later: b.later}
+		h.sum = b.digest.Sum(h.first + uint64(b.count) - 1)
 		seal(b.entry, &h, st.name)
 		heads[i] = h.head(seg, len(b.entry))
 		st.coming += uint64(b.count)
 		sequence++
 	}
 	for _, entry := range state {
-		rawLen := uint32(len(entry) - headerSize(""))
-		seal(entry, &header{kind: kindState, sequence: sequence, rawLen: rawLen, epoch: s.identity.epoch, arrival: arrival}, "")
+		rawLen := uint32(len(entry) - headerSize("", &later{}))
+		seal(entry, &header{kind: kindState, sequence: sequence, rawLen: rawLen, epoch: epoch, arrival: arrival}, "")
 		sequence++
 	}
 	err := seg.updateWith(func(tx *bbolt.Tx) error { return s.transact(tx, g, state) }, s.commitTx)
@@ -237,7 +248,7 @@ func (s *Store) write(g *group) error {
 		return err
 	}
 	s.padded = s.padding
-	s.publish(g, heads, own, sequence)
+	s.publish(g, epoch, heads, own, sequence)
 	return nil
 }
 
@@ -316,7 +327,7 @@ func paddingKey(sequence uint64, i int) []byte {
 }
 
 // publish makes a commit visible. own is the encoding of the store's own state in it.
-func (s *Store) publish(g *group, heads []head, own []byte, sequence uint64) {
+func (s *Store) publish(g *group, epoch uint32, heads []head, own []byte, sequence uint64) {
 	s.kept.commit(g.state) // before the sequence: a checkpoint must not lag behind its own
 	s.mu.Lock()
 	s.committed = g.number
@@ -324,7 +335,7 @@ func (s *Store) publish(g *group, heads []head, own []byte, sequence uint64) {
 		s.accounts[g.totals[i].Key] = g.totals[i].Value
 	}
 	for i, b := range g.blocks {
-		b.gate.stream.add(s.active, heads[i])
+		b.gate.stream.add(s.active, epoch, heads[i])
 		b.gate.stream.counter.Add(b.count)
 	}
 	if len(own) > 0 {
@@ -344,7 +355,7 @@ func (s *Store) publish(g *group, heads []head, own []byte, sequence uint64) {
 	s.mu.Unlock()
 	for i, b := range g.blocks {
 		if b.raw != nil {
-			s.recent.add(b.gate.stream, heads[i].first, b.raw)
+			s.recent.add(b.gate.stream, heads[i].first, b.raw, &b.origin)
 			b.raw = nil
 		}
 	}

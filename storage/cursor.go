@@ -28,17 +28,18 @@ type journey struct {
 // cursor is how far one reader has got in one stream.
 type cursor struct {
 	journey
-	ties  []tie // at most one for each group that is not on disk
+	ties  []tie // at most two for each group that is not on disk
 	dirty bool
 	gone  bool
 }
 
 // tie holds a cursor back: a unit of a group holds what the cursor passes, such as
 // its dead letter, so that until the group is on disk the cursor may be there
-// as it was before, and no further.
+// as it was before, and no further. A loose one gives way to retention (CursorPass.Loose).
 type tie struct {
 	group  uint64
 	before journey
+	loose  bool
 }
 
 // begin makes the cursor a new one, at next.
@@ -92,11 +93,27 @@ func (c *cursor) durable(committed uint64) *journey {
 }
 
 // tie ties the cursor, as it is to be from here on, to a group.
-func (c *cursor) tie(group, committed uint64) {
+func (c *cursor) tie(group, committed uint64, loose bool) {
 	c.ties = slices.DeleteFunc(c.ties, func(t tie) bool { return t.group <= committed })
-	if n := len(c.ties); n == 0 || c.ties[n-1].group < group {
-		c.ties = append(c.ties, tie{group, c.journey})
+	if n := len(c.ties); n == 0 || c.ties[n-1].group < group || c.ties[n-1].loose && !loose {
+		c.ties = append(c.ties, tie{group, c.journey, loose})
 	}
+}
+
+// loosen has the cursor be on disk where it is, as far as units allow that are not there yet.
+func (c *cursor) loosen() {
+	c.ties = slices.DeleteFunc(c.ties, func(t tie) bool { return t.loose })
+}
+
+// needs is the offset from which the reader may want records again: it has passed them,
+// but what became of them is in units that are not on disk.
+func (c *cursor) needs(committed uint64) uint64 {
+	for i := range c.ties {
+		if t := &c.ties[i]; t.group > committed && !t.loose {
+			return min(c.next, t.before.next)
+		}
+	}
+	return c.next
 }
 
 func (p *journey) encode() []byte {
@@ -114,6 +131,20 @@ func parseJourney(v []byte) (p journey) {
 		p.start = max(p.next-min(p.passed.Expired, p.next), 1)
 	}
 	return p
+}
+
+// lags reports whether a cursor that is about to move lies before what retention has left,
+// since its reader has had that in memory. Where it is on disk it seems to have missed
+// that, so a disk that takes no commit is to have it with a checkpoint. s.mu is held.
+func (s *Store) lags(c *cursor, stream string) bool {
+	st := s.streams[stream]
+	if st == nil || c.start == 0 || c.durable(s.committed).next >= st.first {
+		return false
+	}
+	if s.lagging = true; s.hard {
+		s.nudge()
+	}
+	return true
 }
 
 // cursor returns the cursor of that name, made when it is new. s.mu is held.

@@ -100,12 +100,13 @@ func (d *directory) release() error {
 // identity says which agent, and which branch of its history, this directory is.
 type identity struct {
 	agent [16]byte
-	epoch uint32
+	fork  uint32 // epoch in the file: of builds that had no other
+	made  bool   // now, and not read
 }
 
 // newIdentity begins a new agent.
 func newIdentity() identity {
-	id := identity{epoch: 1}
+	id := identity{fork: 1, made: true}
 	_, _ = rand.Read(id.agent[:])
 	return id
 }
@@ -139,7 +140,7 @@ func (d *directory) loadIdentity(create bool) (id identity, fresh bool, err erro
 		case "epoch":
 			var n uint64
 			n, err = strconv.ParseUint(value, 10, 32)
-			id.epoch = uint32(n)
+			id.fork = uint32(n)
 		}
 		if err != nil {
 			return identity{}, false, fmt.Errorf("%s: %w: %w", name, errDamaged, err)
@@ -148,7 +149,7 @@ func (d *directory) loadIdentity(create bool) (id identity, fresh bool, err erro
 	if version > Version {
 		return id, false, fmt.Errorf("%s: %w %d; this build reads up to %d, start a newer runnel", d.root, ErrFormat, version, Version)
 	}
-	if version == 0 || id.epoch == 0 || id.agent == [16]byte{} {
+	if version == 0 || id.fork == 0 || id.agent == [16]byte{} {
 		return identity{}, false, fmt.Errorf("%s: %w: it must hold the lines format, agent and epoch", name, errDamaged)
 	}
 	return id, false, nil
@@ -156,7 +157,7 @@ func (d *directory) loadIdentity(create bool) (id identity, fresh bool, err erro
 
 // saveIdentity writes DATA/identity.
 func (d *directory) saveIdentity(id identity) error {
-	text := fmt.Sprintf("format %d\nagent %x\nepoch %d\n", Version, id.agent, id.epoch)
+	text := fmt.Sprintf("format %d\nagent %x\nepoch %d\n", Version, id.agent, id.fork)
 	return writeWhole(filepath.Join(d.root, "identity"), []byte(text))
 }
 

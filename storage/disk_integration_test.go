@@ -206,8 +206,8 @@ func TestKilledOnAFullDiskItStartsAgain(t *testing.T) {
 		if next, _ := s.Cursor("f", "a"); next != records+1 {
 			t.Errorf("%d: the cursor is at %d", onFull, next)
 		}
-		if _, epoch := s.Identity(); epoch != 1 {
-			t.Errorf("%d: epoch %d", onFull, epoch)
+		if _, fork := s.Identity(); fork != 1 {
+			t.Errorf("%d: fork %d", onFull, fork)
 		}
 	}
 	for _, onFull := range []OnFull{PushBack, DropNew, DropOldest} {
@@ -248,7 +248,7 @@ func TestAFullDiskDoesNotMakeAnUncleanStopClean(t *testing.T) {
 	}
 }
 
-// TestADamagedStateOpensOnAFullDisk: a new state.db and a new epoch find room in the
+// TestADamagedStateOpensOnAFullDisk: a new state.db and a fork find room in the
 // reserve, also where the disk takes the first pages of a file and not the others.
 func TestADamagedStateOpensOnAFullDisk(t *testing.T) {
 	f := func(room int64, damage func(state string) error) {
@@ -266,8 +266,8 @@ func TestADamagedStateOpensOnAFullDisk(t *testing.T) {
 		if at, err := readable(s, "a", 1); err != nil || at != records+1 {
 			t.Errorf("readable up to %d: %v", at, err)
 		}
-		if _, epoch := s.Identity(); epoch != 2 {
-			t.Errorf("epoch %d", epoch)
+		if _, fork := s.Identity(); fork != 2 {
+			t.Errorf("fork %d", fork)
 		}
 		give()
 	}

@@ -86,8 +86,12 @@ func (e events) identityDamaged(err error) {
 	e.log.Error().Err(err).Msg("identity file is damaged, written anew from the state")
 }
 
+func (e events) forked(fork uint32) {
+	e.log.Warn().Uint32("fork", fork).Msg("newest state was lost, history may have forked")
+}
+
 func (e events) epochBegun(epoch uint32) {
-	e.log.Warn().Uint32("epoch", epoch).Msg("newest state was lost, a new epoch begins")
+	e.log.Info().Uint32("epoch", epoch).Msg("new epoch begins")
 }
 
 func (e events) commitFailed(err error, attempt int) {

@@ -35,7 +35,7 @@ func TestAHoleIsStatedToReaders(t *testing.T) {
 		if !ok || !h.Damaged || h.First != g.From || h.Next != g.To || h.MinReceived > h.MaxReceived {
 			t.Fatalf("%+v %v", h, ok)
 		}
-		if _, err := s.ReadBlock("a", g.From+5, b); !errors.Is(err, ErrDamaged) {
+		if _, _, err := s.ReadBlock("a", g.From+5, b); !errors.Is(err, ErrDamaged) {
 			t.Fatalf("got %v, want ErrDamaged", err)
 		}
 		if first, err := s.Read("a", g.From+5, b); err != nil || first != g.To {

@@ -24,9 +24,10 @@ type head struct {
 
 func (h *head) next() uint64 { return h.first + uint64(h.count) }
 
-// run is the blocks of one stream in one segment, in order of offset.
+// run is neighbouring blocks of one stream in one segment, of one epoch, in order of offset.
 type run struct {
 	seg   *segment
+	epoch uint32
 	heads []head
 }
 
@@ -50,14 +51,21 @@ type stream struct {
 }
 
 // add appends one block's head.
-func (st *stream) add(g *segment, h head) {
-	if n := len(st.runs); n == 0 || st.runs[n-1].seg != g {
-		st.runs = append(st.runs, &run{seg: g})
-	}
-	r := st.runs[len(st.runs)-1]
-	r.heads = append(r.heads, h)
+func (st *stream) add(g *segment, epoch uint32, h head) {
+	st.runs = appendRun(st.runs, g, epoch, h)
 	st.count(g, h, 1)
 	st.next = max(st.next, h.next())
+}
+
+// appendRun appends a block's head to the last of runs, or to a new one where that
+// is of another segment or epoch.
+func appendRun(runs []*run, g *segment, epoch uint32, h ...head) []*run {
+	if n := len(runs); n == 0 || runs[n-1].seg != g || runs[n-1].epoch != epoch {
+		runs = append(runs, &run{seg: g, epoch: epoch})
+	}
+	r := runs[len(runs)-1]
+	r.heads = append(r.heads, h...)
+	return runs
 }
 
 // count moves the sums by a block that came (sign 1) or went (sign -1).
@@ -160,10 +168,14 @@ func parseHead(b []byte) (h head) {
 	return h
 }
 
+// indexVersion is the version of a segment's index. Version 1 had no epochs: it
+// serves where only one can be meant.
+const indexVersion = 2
+
 // segmentIndex is the heads of one segment by stream.
 type segmentIndex struct {
 	last    uint64 // the segment's highest sequence
-	streams map[string][]head
+	streams map[string][]*run
 
 	// Not known of a segment's own index.
 	states  []uint64 // sequences of the entries of state
@@ -176,52 +188,66 @@ type segmentIndex struct {
 func (x *segmentIndex) encode() []byte {
 	le := binary.LittleEndian
 	b := make([]byte, 16)
-	le.PutUint32(b[4:], entryVersion)
+	le.PutUint32(b[4:], indexVersion)
 	le.PutUint64(b[8:], x.last)
-	for name, heads := range x.streams {
-		b = le.AppendUint16(b, uint16(len(name)))
-		b = append(b, name...)
-		b = le.AppendUint32(b, uint32(len(heads)))
-		for i := range heads {
-			b = appendHead(b, &heads[i])
+	for name, runs := range x.streams {
+		for _, r := range runs {
+			b = le.AppendUint16(b, uint16(len(name)))
+			b = append(b, name...)
+			b = le.AppendUint32(b, r.epoch)
+			b = le.AppendUint32(b, uint32(len(r.heads)))
+			for i := range r.heads {
+				b = appendHead(b, &r.heads[i])
+			}
 		}
 	}
 	le.PutUint32(b, checksum(b[4:]))
 	return b
 }
 
-// parseIndex is the inverse of encode; ok is false if b is damaged or of
-// another version, and the index is then rebuilt from the headers.
-func parseIndex(b []byte) (x segmentIndex, ok bool) {
+// parseIndex is the inverse of encode; ok is false if b is damaged or of another
+// version, and the index is then rebuilt from the headers. only is the one epoch that
+// an index without epochs can be about, 0 where there have been several.
+func parseIndex(b []byte, only uint32) (x segmentIndex, ok bool) {
 	le := binary.LittleEndian
-	if len(b) < 16 || checksum(b[4:]) != le.Uint32(b) || le.Uint32(b[4:]) != entryVersion {
+	if len(b) < 16 || checksum(b[4:]) != le.Uint32(b) {
 		return x, false
 	}
-	x = segmentIndex{last: le.Uint64(b[8:]), streams: map[string][]head{}}
+	version, counts := le.Uint32(b[4:]), 8 // bytes before the heads: an epoch, and how many
+	if version == 1 && only != 0 {
+		counts = 4
+	} else if version != indexVersion {
+		return x, false
+	}
+	x = segmentIndex{last: le.Uint64(b[8:]), streams: map[string][]*run{}}
 	for b = b[16:]; len(b) > 0; {
-		if len(b) < 2 || len(b) < 6+int(le.Uint16(b)) {
+		if len(b) < 2 || len(b) < 2+int(le.Uint16(b))+counts {
 			return x, false
 		}
-		n := int(le.Uint16(b))
-		name, count := string(b[2:2+n]), uint64(le.Uint32(b[2+n:]))
-		if b = b[6+n:]; uint64(len(b)) < count*headEncoded {
+		n := 2 + int(le.Uint16(b))
+		r := &run{epoch: only}
+		if version == indexVersion {
+			r.epoch = le.Uint32(b[n:])
+		}
+		name, count := string(b[2:n]), uint64(le.Uint32(b[n+counts-4:]))
+		if b = b[n+counts:]; count == 0 || uint64(len(b)) < count*headEncoded {
 			return x, false
 		}
-		heads := make([]head, count)
-		for i := range heads {
-			heads[i] = parseHead(b[i*headEncoded:])
+		r.heads = make([]head, count)
+		for i := range r.heads {
+			r.heads[i] = parseHead(b[i*headEncoded:])
 		}
-		x.streams[name], b = heads, b[count*headEncoded:]
+		x.streams[name], b = append(x.streams[name], r), b[count*headEncoded:]
 	}
 	return x, true
 }
 
 // indexed reads a sealed segment's own index; ok is false if it has none that
-// can be trusted.
-func (g *segment) indexed() (x segmentIndex, ok bool) {
+// can be trusted. only is as in parseIndex.
+func (g *segment) indexed(only uint32) (x segmentIndex, ok bool) {
 	err := g.view(func(tx *bbolt.Tx) error {
 		if b := tx.Bucket(bucketIndex); b != nil {
-			x, ok = parseIndex(slices.Clone(b.Get(keyHeads)))
+			x, ok = parseIndex(slices.Clone(b.Get(keyHeads)), only)
 		}
 		return nil
 	})
@@ -232,7 +258,7 @@ func (g *segment) indexed() (x segmentIndex, ok bool) {
 // which is the next segment's. What bbolt cannot walk, or walks in a wrong order,
 // is an error, and the index then has what came before.
 func (g *segment) rebuild(end uint64) (x segmentIndex, err error) {
-	x = segmentIndex{last: g.base - 1, streams: map[string][]head{}}
+	x = segmentIndex{last: g.base - 1, streams: map[string][]*run{}}
 	var name string
 	err = g.scan(func(sequence uint64, entry []byte) error {
 		if sequence >= end {
@@ -263,7 +289,7 @@ func (x *segmentIndex) add(g *segment, sequence uint64, h *header, stream string
 	case kindState:
 		x.states = append(x.states, sequence)
 	case kindRecords:
-		x.streams[stream] = append(x.streams[stream], h.head(g, size))
+		x.streams[stream] = appendRun(x.streams[stream], g, h.epoch, h.head(g, size))
 	}
 }
 

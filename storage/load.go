@@ -44,8 +44,8 @@ func (s *Store) load() error {
 		return nil
 	}
 	if forked = forked || lost; forked && !fresh {
-		s.identity.epoch++
-		s.events.epochBegun(s.identity.epoch)
+		s.identity.fork++
+		s.events.forked(s.identity.fork)
 	}
 	if forked || identityLost {
 		if err := s.orReserve(func() error { return s.dir.saveIdentity(s.identity) }); err != nil {
@@ -75,7 +75,7 @@ func (s *Store) segmentNames() ([]string, error) {
 }
 
 // loadState opens state.db. A damaged one is set aside: the entries that are
-// still in segments bring back what they can, and a new epoch begins.
+// still in segments bring back what they can, and history may have forked.
 func (s *Store) loadState(identityLost, segments bool) (forked bool, err error) {
 	path := s.dir.checkpoint()
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) && segments {
@@ -129,12 +129,12 @@ func (s *Store) recoverIdentity() (forked bool) {
 		if meta := tx.Bucket(bucketMeta); meta != nil {
 			if v := meta.Get(keyAgent); len(v) == 20 {
 				copy(s.identity.agent[:], v)
-				s.identity.epoch = binary.BigEndian.Uint32(v[16:])
+				s.identity.fork = binary.BigEndian.Uint32(v[16:])
 			}
 		}
 		return nil
 	})
-	if s.identity.epoch == 0 {
+	if s.identity.fork == 0 {
 		s.identity = newIdentity()
 		return true
 	}
@@ -231,19 +231,21 @@ func (s *Store) supersede(by *segment) {
 // adopt adds a segment's blocks to the index, except those that retention had
 // taken.
 func (s *Store) adopt(g *segment, x *segmentIndex, end uint64) {
-	for name, heads := range x.streams {
+	for name, runs := range x.streams {
 		st := s.stream(name)
 		next := st.first
 		if last := st.newest(); last != nil {
 			next = last.next()
 		}
-		for _, h := range heads {
-			if g.base+uint64(h.sequence) >= end || h.first < next {
-				continue
+		for _, r := range runs {
+			for _, h := range r.heads {
+				if g.base+uint64(h.sequence) >= end || h.first < next {
+					continue
+				}
+				st.add(g, r.epoch, h)
+				next = h.next()
+				s.arrival = max(s.arrival, h.arrival)
 			}
-			st.add(g, h)
-			next = h.next()
-			s.arrival = max(s.arrival, h.arrival)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 // the cursors.
 type model struct {
 	streams map[string][]uint64 // number of offset i+1
+	passed  map[uint64]bool     // numbers of records that came from elsewhere, where they were at the offset after their number
 	first   map[string]uint64   // lowest offset still there, as last seen
 	cursors map[string]uint64
 	next    uint64
@@ -53,7 +54,7 @@ func runModel(t *testing.T, r *rand.Rand, run uint64) {
 	if run%2 == 1 {
 		o.MaxSize = 2 << 20
 	}
-	m := &model{streams: map[string][]uint64{}, first: map[string]uint64{}, cursors: map[string]uint64{}}
+	m := &model{streams: map[string][]uint64{}, passed: map[uint64]bool{}, first: map[string]uint64{}, cursors: map[string]uint64{}}
 	s := openStore(t, o)
 	for range 200 {
 		switch k := r.IntN(100); {
@@ -94,7 +95,15 @@ func (m *model) append(t *testing.T, s *Store, r *rand.Rand) {
 			m.next++
 		}
 	}
-	receipt, err := s.Append(t.Context(), Unit{Batches: batches, Hurry: r.IntN(2) == 0})
+	u := Unit{Batches: batches, Hurry: r.IntN(2) == 0}
+	if len(batches) == 1 && r.IntN(2) == 0 {
+		b := batches[0].Records
+		u.Block = blockOf(b, originFrom(m.next-uint64(b.Len())+1))
+		for i := range b.Len() {
+			m.passed[m.next-1-uint64(i)] = true
+		}
+	}
+	receipt, err := s.Append(t.Context(), u)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,10 +168,19 @@ func (m *model) read(t *testing.T, s *Store, info StreamInfo, want []uint64) {
 			m.first[info.Name] = max(m.first[info.Name], first) // retention may run meanwhile
 		}
 		for i := range b.Len() {
-			if got := numberOf(b.At(i)); got != want[first-1+uint64(i)] {
+			got := numberOf(b.At(i))
+			if got != want[first-1+uint64(i)] {
 				t.Fatalf("%s: offset %d holds %d, want %d", info.Name, first+uint64(i), got, want[first-1+uint64(i)])
 			}
+			origin := record.Origin{}
+			if m.passed[got] {
+				origin = originFrom(got + 1)
+			}
+			if o := b.At(i).Origin(); !sameOrigin(o, origin) {
+				t.Fatalf("%s: offset %d has the origin %+v, want %+v", info.Name, first+uint64(i), o, origin)
+			}
 		}
+		wantBlock(t, s, info.Name, first, b)
 		next = first + uint64(b.Len())
 	}
 	if next != info.Next && info.Records > 0 {

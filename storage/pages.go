@@ -310,7 +310,7 @@ func scavenge(path string, base uint64) (*remains, error) {
 			name = string(h.stream)
 			names[name] = name
 		}
-		h.stream = nil
+		h.stream, h.later = nil, later{} // they are borrowed
 		found[sequence] = place{h, leaf, at, name}
 		return true
 	})

@@ -22,6 +22,7 @@ type Head struct {
 	Arrival                  int64  // in this store; never goes back within a stream
 	Bytes                    int    // on disk
 	RawBytes                 int    // as a batch
+	Epoch                    uint32 // under which it was written; 0 of offsets that damage took
 	Damaged                  bool   // no block, but offsets that damage took; the times are those of its neighbours
 }
 
@@ -58,56 +59,62 @@ var ErrDamaged = errors.New("records are damaged")
 // record. It returns io.EOF, and leaves b alone, at the end of the stream. A
 // block that fails its checks is counted and skipped.
 func (s *Store) Read(stream string, at uint64, b *record.Batch) (first uint64, err error) {
+	first, _, err = s.ReadWritten(stream, at, b)
+	return first, err
+}
+
+// ReadWritten is Read that says under which epoch the block was written.
+func (s *Store) ReadWritten(stream string, at uint64, b *record.Batch) (first uint64, epoch uint32, err error) {
 	for {
-		first, next, err := s.readFirst(stream, at, b)
+		first, next, epoch, err := s.readFirst(stream, at, b)
 		if !errors.Is(err, ErrDamaged) {
-			return first, err
+			return first, epoch, err
 		}
 		at = next
 	}
 }
 
-// ReadBlock is Read, but where damage took offset at it returns ErrDamaged and
+// ReadBlock is ReadWritten, but where damage took offset at it returns ErrDamaged and
 // nothing else: Head says how far that goes.
-func (s *Store) ReadBlock(stream string, at uint64, b *record.Batch) (first uint64, err error) {
+func (s *Store) ReadBlock(stream string, at uint64, b *record.Batch) (first uint64, epoch uint32, err error) {
 	s.mu.RLock()
 	if st := s.streams[stream]; st != nil {
 		if _, _, hole := st.hole(at); hole {
 			s.mu.RUnlock()
-			return 0, ErrDamaged
+			return 0, 0, ErrDamaged
 		}
 	}
 	s.mu.RUnlock()
-	first, _, err = s.readFirst(stream, at, b)
-	return first, err
+	first, _, epoch, err = s.readFirst(stream, at, b)
+	return first, epoch, err
 }
 
-// readFirst reads one block as Read does, or returns ErrDamaged and the offset behind it.
-func (s *Store) readFirst(stream string, at uint64, b *record.Batch) (first, next uint64, err error) {
+// readFirst reads one block as ReadWritten does, or returns ErrDamaged and the offset behind it.
+func (s *Store) readFirst(stream string, at uint64, b *record.Batch) (first, next uint64, epoch uint32, err error) {
 	searched := false
 	for tries := 0; ; {
 		s.mu.RLock()
 		st := s.streams[stream]
 		if st == nil {
 			s.mu.RUnlock()
-			return 0, 0, io.EOF
+			return 0, 0, 0, io.EOF
 		}
 		r, i, ok := st.find(at)
 		if !ok {
 			s.mu.RUnlock()
-			return 0, 0, io.EOF
+			return 0, 0, 0, io.EOF
 		}
-		h, seg := r.heads[i], r.seg
+		h, seg, epoch := r.heads[i], r.seg, r.epoch
 		s.mu.RUnlock()
 		if s.recent.copyTo(st, h.first, b) && b.Len() == int(h.count) {
-			return h.first, h.next(), nil
+			return h.first, h.next(), epoch, nil
 		}
 		sequence := seg.base + uint64(h.sequence)
 		if err = s.readBlock(seg, st.name, sequence, h.first, b); err == nil {
-			return h.first, h.next(), nil
+			return h.first, h.next(), epoch, nil
 		}
 		if s.closing.Load() {
-			return 0, 0, ErrClosed
+			return 0, 0, 0, ErrClosed
 		}
 		// The block may have been merged, rewritten or trimmed in between: look again.
 		if tries++; tries < 3 && (errors.Is(err, errMissing) || s.moved(stream, at, seg, sequence)) {
@@ -120,7 +127,7 @@ func (s *Store) readFirst(stream string, at uint64, b *record.Batch) (first, nex
 			}
 		}
 		s.damaged(seg, stream, &h, err)
-		return 0, h.next(), ErrDamaged
+		return 0, h.next(), epoch, ErrDamaged
 	}
 }
 
@@ -186,7 +193,7 @@ func (s *Store) Head(stream string, at uint64) (Head, bool) {
 		return Head{}, false
 	}
 	h := &r.heads[i]
-	return Head{h.first, h.next(), h.minTime, h.maxTime, h.minReceived, h.maxReceived, h.arrival, int(h.size), int(h.raw), false}, true
+	return Head{h.first, h.next(), h.minTime, h.maxTime, h.minReceived, h.maxReceived, h.arrival, int(h.size), int(h.raw), r.epoch, false}, true
 }
 
 // holeHead is the Head of a hole: it may have held anything that its neighbours
@@ -301,6 +308,7 @@ func (s *Store) MoveCursor(name, stream string, next uint64) {
 func (s *Store) PassCursor(name, stream string, next uint64, p Passed) {
 	s.mu.Lock()
 	c := s.cursor(name, stream)
+	s.lags(c, stream)
 	c.pass(next, p)
 	dirty := c.dirty
 	s.mu.Unlock()

@@ -14,12 +14,17 @@ import (
 func (st *stream) onFull() OnFull { return OnFull(st.gate.onFull.Load()) }
 
 // delivered returns the offset below which every cursor of the stream has
-// everything; without cursors nothing waits for delivery. s.mu is held.
-func (s *Store) delivered(stream string) uint64 {
+// everything, and needs it no more after kill -9 either, unless last: then what is in
+// units that wait for their commit is not held back. Without cursors nothing waits for
+// delivery. s.mu is held.
+func (s *Store) delivered(stream string, last bool) uint64 {
 	low := uint64(math.MaxUint64)
 	for key, c := range s.cursors {
-		if key.stream == stream && !c.gone {
-			low = min(low, c.next)
+		if key.stream != stream || c.gone || s.unkept[key.name] {
+			continue
+		}
+		if low = min(low, c.next); !last {
+			low = min(low, c.needs(s.committed))
 		}
 	}
 	return low
@@ -33,7 +38,7 @@ func (s *Store) trim(st *stream) {
 	}
 	limit := uint64(math.MaxUint64)
 	if p.OnFull == PushBack {
-		limit = s.delivered(st.name)
+		limit = s.delivered(st.name, false)
 	}
 	now := s.clock()
 	for {
@@ -57,13 +62,20 @@ func (s *Store) clock() int64 {
 }
 
 // expire takes the stream's oldest block, and counts what some cursor had not
-// delivered; each cursor counts its own when it passes (PassCursor). s.mu is held.
+// delivered; each cursor counts its own when it passes (PassCursor). One that has
+// passed the block is on disk as soon as that is gone there. s.mu is held.
 func (s *Store) expire(st *stream) {
 	_, h := st.oldest()
 	worst := uint64(0)
 	for key, c := range s.cursors {
-		if key.stream == st.name && !c.gone && c.next < h.next() {
+		if key.stream != st.name || c.gone {
+			continue
+		}
+		if _, ended := ReaderOf(key.name); c.next < h.next() && !ended {
 			worst = max(worst, h.next()-max(c.next, st.first)) // also what damage had taken in front of the block
+		}
+		if c.durable(s.committed).next < h.next() {
+			c.loosen()
 		}
 	}
 	if worst > 0 {
@@ -91,7 +103,7 @@ func (s *Store) trimTotal() {
 			break
 		}
 		if g.live > 0 {
-			s.drain(g)
+			s.drain(g, false)
 			if g.live == 0 {
 				total -= g.size.Load()
 			}
@@ -103,15 +115,16 @@ func (s *Store) trimTotal() {
 	}
 }
 
-// drain takes from segment g every block that may be taken. s.mu is held.
-func (s *Store) drain(g *segment) {
+// drain takes from segment g every block that may be taken; last is as in delivered.
+// s.mu is held.
+func (s *Store) drain(g *segment, last bool) {
 	for _, st := range s.streams {
 		if st.policy.OnFull == DropNew {
 			continue
 		}
 		limit := uint64(math.MaxUint64)
 		if st.policy.OnFull == PushBack {
-			limit = s.delivered(st.name)
+			limit = s.delivered(st.name, last)
 		}
 		for {
 			r, h := st.oldest()
@@ -150,12 +163,13 @@ func (s *Store) setGates() {
 }
 
 // makeRoom answers a full disk: the oldest segment's blocks go, where their
-// streams allow it.
-func (s *Store) makeRoom() {
+// streams allow it. last: nothing else has helped, so what readers have passed on into
+// units for which there is no room goes too.
+func (s *Store) makeRoom(last bool) {
 	s.mu.Lock()
 	for _, g := range s.segments {
 		if g.live > 0 && g.sealed {
-			s.drain(g)
+			s.drain(g, last)
 			break
 		}
 	}
@@ -204,7 +218,7 @@ func (s *Store) maintain() {
 	}
 	index := s.toIndex
 	s.toIndex = nil
-	checkpoint := len(index) > 0 || s.hasDead() || s.hasSalvaged()
+	checkpoint := len(index) > 0 || s.hasDead() || s.hasSalvaged() || s.hard && s.lagging
 	s.mu.Unlock()
 	for _, g := range index {
 		if err := s.writeIndex(g); err != nil {
@@ -316,11 +330,11 @@ func (s *Store) writeIndex(g *segment) error {
 
 // indexOf collects the heads of one segment. s.mu is held.
 func (s *Store) indexOf(g *segment) *segmentIndex {
-	x := &segmentIndex{last: g.last, streams: map[string][]head{}}
+	x := &segmentIndex{last: g.last, streams: map[string][]*run{}}
 	for _, st := range s.streams {
 		for _, r := range st.runs {
 			if r.seg == g {
-				x.streams[st.name] = slices.Clone(r.heads)
+				x.streams[st.name] = appendRun(x.streams[st.name], g, r.epoch, r.heads...)
 			}
 		}
 	}

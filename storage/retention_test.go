@@ -171,8 +171,8 @@ func TestPushBackKeepsWhatACursorHasNotDelivered(t *testing.T) {
 		}
 		stored += 50
 	}
-	if !errors.Is(err, ErrFull) {
-		t.Fatalf("got %v, want ErrFull", err)
+	if !errors.Is(err, ErrFull) || err.Error() != "store is full: stream a has its max_size of 20000 bytes" {
+		t.Fatalf("got %v, want ErrFull and which limit", err)
 	}
 	_, numbers := numbersFrom(t, s, "a", 1)
 	wantRun(t, numbers, 0, stored)

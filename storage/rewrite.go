@@ -104,6 +104,7 @@ type source struct {
 // several if some of them cannot be read.
 type piece struct {
 	stream  *stream
+	epoch   uint32 // under which they were written, all of them
 	sources []source
 	heads   []head // in the new segment
 }
@@ -124,11 +125,11 @@ func (s *Store) piecesOf(old []*segment) []*piece {
 				continue
 			}
 			for _, h := range r.heads {
-				fits := p != nil && records+int(h.count) <= record.BatchRecords && raw+int(h.raw) <= record.BatchBytes &&
+				fits := p != nil && p.epoch == r.epoch && records+int(h.count) <= record.BatchRecords && raw+int(h.raw) <= record.BatchBytes &&
 					h.raw < smallBlock && p.sources[0].head.raw < smallBlock && h.arrival-p.sources[0].head.arrival <= st.togetherness() &&
 					p.sources[len(p.sources)-1].head.next() == h.first
 				if !fits {
-					p = &piece{stream: st}
+					p = &piece{stream: st, epoch: r.epoch}
 					pieces = append(pieces, p)
 					records, raw = 0, 0
 				}
@@ -268,23 +269,23 @@ func (s *Store) together(g *segment, p *piece, whole *record.Batch, from, to *so
 	b := &staged{gate: &gate{stream: p.stream}, raw: raw}
 	b.press(false)
 	h := header{kind: kindRecords, codec: b.codec, sequence: to.seg.base + uint64(to.head.sequence), first: from.head.first,
-		count: uint32(b.count), rawLen: uint32(b.size), epoch: s.identity.epoch, times: b.times, arrival: to.head.arrival}
+		count: uint32(b.count), rawLen: uint32(b.size), epoch: p.epoch, times: b.times, arrival: to.head.arrival, later: b.later}
+	h.sum = b.digest.Sum(h.first + uint64(b.count) - 1)
 	seal(b.entry, &h, p.stream.name)
 	return b.entry, h.head(g, len(b.entry))
 }
 
 // swap points the index at the new segment. s.mu is held.
 func (s *Store) swap(old []*segment, g *segment, pieces []*piece) {
-	fresh := make(map[*stream]*run)
+	fresh := make(map[*stream][]*run)
 	for _, p := range pieces {
-		r := fresh[p.stream]
-		if r == nil {
-			r = &run{seg: g}
-			fresh[p.stream] = r
+		runs := fresh[p.stream]
+		if len(p.heads) > 0 {
+			runs = appendRun(runs, g, p.epoch, p.heads...)
 		}
-		r.heads = append(r.heads, p.heads...)
+		fresh[p.stream] = runs // one with nothing left loses what it had
 	}
-	for st, replacement := range fresh {
+	for st, replacements := range fresh {
 		at := slices.IndexFunc(st.runs, func(r *run) bool { return slices.Contains(old, r.seg) })
 		st.runs = slices.DeleteFunc(st.runs, func(r *run) bool {
 			gone := slices.Contains(old, r.seg)
@@ -295,12 +296,12 @@ func (s *Store) swap(old []*segment, g *segment, pieces []*piece) {
 			}
 			return gone
 		})
-		for _, h := range replacement.heads {
-			st.count(g, h, 1)
+		for _, r := range replacements {
+			for _, h := range r.heads {
+				st.count(g, h, 1)
+			}
 		}
-		if len(replacement.heads) > 0 {
-			st.runs = slices.Insert(st.runs, at, replacement)
-		}
+		st.runs = slices.Insert(st.runs, at, replacements...)
 	}
 	at := slices.Index(s.segments, old[0])
 	s.segments = slices.Replace(s.segments, at, at+len(old), g)

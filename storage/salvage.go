@@ -141,7 +141,7 @@ func (s *Store) contents(i int) *segmentIndex {
 		return r.index(g, end)
 	}
 	if g.sealed {
-		if x, ok := g.indexed(); ok && x.last <= s.checkpointed {
+		if x, ok := g.indexed(s.onlyEpoch()); ok && x.last <= s.checkpointed {
 			return &x
 		}
 	}
@@ -286,8 +286,8 @@ func (s *Store) adoptAll(contents []*segmentIndex) (lost bool) {
 		s.adopt(g, x, end)
 	}
 	for key, c := range s.cursors {
-		if key.stream == "" {
-			continue // it marks something, and is in no stream
+		if key.stream == "" || c.next <= 1 && s.streams[key.stream] == nil {
+			continue // it marks something, or waits for a stream that has had nothing yet
 		}
 		// A cursor beyond the end would wait for offsets that come a second time.
 		st := s.stream(key.stream)
@@ -321,7 +321,7 @@ func (s *Store) applyEntry(g *segment, sequence uint64) error {
 
 // index is what the remains have up to the sequence end.
 func (r *remains) index(g *segment, end uint64) *segmentIndex {
-	x := &segmentIndex{last: g.base - 1, streams: map[string][]head{}}
+	x := &segmentIndex{last: g.base - 1, streams: map[string][]*run{}}
 	for i := range r.entries {
 		if e := &r.entries[i]; e.sequence < end {
 			x.add(g, e.sequence, &e.header, e.name, e.size(), nil)

@@ -136,7 +136,7 @@ const stateEntry = 1 << 20
 // behind room for its header: the store's own, whose encoding it returns as
 // well, and the group's. They are valid until it is called again.
 func (s *Store) encodeState(g *group) (entries [][]byte, own []byte) {
-	room := make([]byte, headerSize(""))
+	room := make([]byte, headerSize("", &later{}))
 	b := append(s.stateRoom[:0], room...)
 	s.mu.RLock()
 	b = s.dirtyChanges(b, g.number)

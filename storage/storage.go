@@ -6,7 +6,7 @@
 // on disk; damaged bytes are never served, and neither they nor a full disk may
 // end the process or keep the store from opening.
 //
-// Locks, where two are needed: intake.mu, then Store.mu, then kept.mu. The committer is the
+// Locks, where two are needed: intake.mu, then Store.mu, then kept.mu; stating before Store.mu. The committer is the
 // only goroutine that appends to segments and moves a stream's next offset.
 package storage
 
@@ -19,8 +19,6 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-
-	"github.com/runnel-log/runnel/record"
 )
 
 // Store is an open data directory. Its methods are safe for concurrent use.
@@ -33,11 +31,13 @@ type Store struct {
 	intake   intake
 	recent   recent
 	kept     kept
+	epochs   epochs
 	settled  *Receipt // of units of which nothing is left to store
 
 	mu           sync.RWMutex // guards all down to the blank line
 	streams      map[string]*stream
 	cursors      map[cursorKey]*cursor
+	unkept       map[string]bool   // names of cursors that keep nothing (KeepEnded)
 	accounts     map[string][]byte // committed; values are never written to
 	committed    uint64            // the number of the last group that was
 	segments     []*segment        // in order of base; the last is active
@@ -57,6 +57,7 @@ type Store struct {
 	full         bool              // over limit, and nothing may be taken
 	hard         bool              // the disk refuses
 	refusal      error             // what it says then
+	lagging      bool              // a cursor has moved over what retention had taken, and there was no checkpoint since
 	changed      chan struct{}     // closed and replaced at each commit
 
 	active  *segment // the committer's own; replaced under mu; nil while the disk has had no room for one since the opening
@@ -75,6 +76,7 @@ type Store struct {
 	look        bool          // nothing is written: the store is only looked at
 	wrong       []Problem     // that Open found; only Check asks
 	maintenance sync.Mutex    // one round at a time
+	stating     sync.Mutex    // held while a commit has state on its way: a checkpoint that had newer would be overruled by it
 	work        chan struct{} // capacity 1: wakes maintenance
 	closing     atomic.Bool
 	closed      chan struct{}
@@ -104,6 +106,7 @@ func Open(o Options) (*Store, error) {
 	for _, g := range s.segments {
 		g.giveBack()
 	}
+	s.drawEpoch()
 	s.noteGaps()
 	s.publishGauges()
 	records := uint64(0)
@@ -126,8 +129,9 @@ func newStore(o Options, dir *directory) *Store {
 		limit: math.MaxInt64, settled: settled(), changed: make(chan struct{}), work: make(chan struct{}, 1), closed: make(chan struct{}),
 		commitTx: transactCommit, reached: o.Reached, free: available,
 	}
+	s.epochs.written = sync.NewCond(&s.mu)
 	s.kept.reset()
-	s.recent.byKey = map[recentKey]*record.Batch{}
+	s.recent.byKey = map[recentKey]recentBlock{}
 	s.intake = intake{gates: map[string]*gate{}, group: newGroup(1), room: make(chan struct{}), wake: make(chan struct{}, 1)}
 	return s
 }
@@ -153,9 +157,9 @@ func (s *Store) stream(name string) *stream {
 	return st
 }
 
-// Identity returns the agent's id and epoch. The epoch is new only when
-// history may have forked.
-func (s *Store) Identity() (agent [16]byte, epoch uint32) { return s.identity.agent, s.identity.epoch }
+// Identity returns the agent's id, and how often its history may have forked, from
+// 1: that is more by one where the newest state was lost. Under what its records were written, Epoch says.
+func (s *Store) Identity() (agent [16]byte, fork uint32) { return s.identity.agent, s.identity.fork }
 
 // SetPolicy replaces every stream's policy, as after a reload.
 func (s *Store) SetPolicy(policy func(stream string) Policy) {

@@ -31,6 +31,24 @@ func (s *Store) Trouble() error {
 	return nil
 }
 
+// fullFor returns ErrFull with the limit that keeps a stream from taking more.
+func (s *Store) fullFor(stream string) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	st := s.streams[stream]
+	switch {
+	case s.refusal != nil:
+		return fmt.Errorf("%w: the disk takes nothing: %v", ErrFull, s.refusal)
+	case st != nil && st.policy.MaxSize > 0 && st.bytes > st.policy.MaxSize:
+		return fmt.Errorf("%w: stream %s has its max_size of %d bytes", ErrFull, stream, st.policy.MaxSize)
+	case s.full && s.byDisk:
+		return fmt.Errorf("%w: stream %s takes no more, as the disk has no room", ErrFull, stream)
+	case s.full:
+		return fmt.Errorf("%w: stream %s takes no more, as agent.max_size is used up", ErrFull, stream)
+	}
+	return fmt.Errorf("%w: stream %s takes no more", ErrFull, stream)
+}
+
 // causeOf is what the system said, without the file that it said it of.
 func causeOf(err error) error {
 	var errno syscall.Errno

@@ -65,7 +65,7 @@ func (w *writer) append(s *Store, counts map[string]int, hurry bool) (r *Receipt
 	u := Unit{Hurry: hurry, Staged: w.turn.Unlock, Account: &w.book.Account, Posting: w.book}
 	if counts = maps.Clone(counts); n%3 == 0 && counts != nil { // somebody's dead letter
 		counts["dead"] = 1
-		u.Cursors = []CursorPass{{deadCursor, "a", 1, Passed{Dead: 1}}}
+		u.Cursors = []CursorPass{{Name: deadCursor, Stream: "a", Next: 1, Passed: Passed{Dead: 1}}}
 	}
 	set := func(key, value string) { u.State = append(u.State, Change{key, []byte(value)}) }
 	set("unit", fmt.Sprint(n))

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/runnel-log/runnel/record"
 )
 
 // Bounds of a Change. The key is the checkpoint's key too, and bbolt bounds that.
@@ -32,8 +34,14 @@ type Unit struct {
 	Batches []StreamBatch // taken over, whatever Append returns
 	State   []Change      // copied; of two with one key the later counts
 	Cursors []CursorPass  // copied
-	Hurry   bool          // a sender is blocked on the receipt
-	Acks    bool          // a sender is told of the receipt: where others' records would be dropped, ErrFull
+
+	// Block is nil, or what the only batch is, by its Body and Origin: its records are stored with that
+	// origin, and the body as it is, where it is worth it. The body decompressed is the
+	// batch's Bytes, which the caller has seen to; its records are routed nowhere. It is borrowed until Append returns.
+	Block *record.Block
+
+	Hurry bool // a sender is blocked on the receipt
+	Acks  bool // a sender is told of the receipt: where others' records would be dropped, ErrFull
 
 	// Account is nil, or written with the unit, also where nothing else of it is:
 	// then within a second, and nobody waits for that. Posting enters the unit into it;

@@ -73,8 +73,10 @@ func TestAfterARepairAllIsServedOrStated(t *testing.T) {
 		}
 		names, _ := filepath.Glob(filepath.Join(dir, "store", "*"))
 		names = slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, "reserve") })
+		state := false // its checkpoint is harmed
 		for range 1 + r.IntN(3) {
 			name := names[r.IntN(len(names))]
+			state = state || filepath.Base(name) == "state.db"
 			b, err := os.ReadFile(name)
 			if err == nil && len(b) > 8192 {
 				err = os.WriteFile(name, harm(r, b), 0o600)
@@ -103,7 +105,9 @@ func TestAfterARepairAllIsServedOrStated(t *testing.T) {
 			t.Errorf("round %d: after the repair: %+v, before: %+v", round, again, report)
 		}
 		s := openStore(t, Options{Dir: dir, SegmentSize: 256 << 10})
-		unknowable := report.StateLost // then nobody knows how long the stream was
+		// Nobody knows how long the stream was where there is no checkpoint, or an older one (bbolt's other
+		// meta page) and the newest entries behind it are gone as well.
+		unknowable := report.StateLost || state && report.StateBehind
 		if served := checkServed(t, s, want); served+lost > n || (served+lost < n && !unknowable) || again.Records != served {
 			t.Errorf("round %d: %d served, %d were found lost, %d stored; the check read %d", round, served, lost, n, again.Records)
 		}

@@ -37,7 +37,7 @@ func (a *applier) replace(index int, v record.View, p []byte) error {
 	if err := a.record(index, v, p); err != nil {
 		return err
 	}
-	if len(a.made.Stream) > 0 {
+	if len(a.made.Stream) > 0 && string(a.made.Stream) != string(v.Stream()) {
 		if text := a.route(&a.made, a.made.Stream); text != "" {
 			a.made.Stream = v.Stream()
 			if err := a.in.module.failed(&a.made, text, a.out); err != nil {
@@ -45,9 +45,7 @@ func (a *applier) replace(index int, v record.View, p []byte) error {
 			}
 			return nil
 		}
-		if string(a.made.Stream) != string(v.Stream()) {
-			a.out.Routed++
-		}
+		a.out.Routed++
 	}
 	if err := a.out.Batch.Append(&a.made); err != nil {
 		return badOutput("the record in place of record %d: %v", index, err)
@@ -76,9 +74,14 @@ func (a *applier) emit(index int, p []byte) error {
 	return a.emitted(index)
 }
 
-// emitted appends a.made.
+// emitted appends a.made. The stream that its parent has is no route: another runnel may have
+// given it, and the config need not name it.
 func (a *applier) emitted(index int) error {
-	if len(a.made.Stream) > 0 {
+	var has []byte
+	if index != noRecord {
+		has = a.source.At(index).Stream()
+	}
+	if len(a.made.Stream) > 0 && string(a.made.Stream) != string(has) {
 		if text := a.route(&a.made, a.made.Stream); text != "" {
 			return badOutput("a record emitted for record %d was %s", index, text)
 		}

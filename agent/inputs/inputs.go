@@ -14,6 +14,7 @@ import (
 
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/tiers"
 	"github.com/runnel-log/runnel/record"
 )
 
@@ -51,6 +52,11 @@ type Listener struct {
 // the marks are on disk when the receipt says so, or none is. The marks are
 // also committed where the pipeline drops every record. They are copied.
 type Emit func(ctx context.Context, b *record.Batch, marks ...Mark) (Receipt, error)
+
+// Relay is Emit for records that another runnel kept in stream: they go into one of
+// that name where the input's pipeline names none. whole is nil, or has b as it came (Body) and where its records are from
+// (Origin), which is then not in their encoding; it is borrowed until Relay returns.
+type Relay func(ctx context.Context, stream string, b *record.Batch, whole *record.Block, marks ...Mark) (Receipt, error)
 
 // Mark is what an input wants to know again after a crash if, and only if, the
 // records of the same Emit are there: that a request was answered, for one. It is
@@ -96,11 +102,19 @@ type Receipt interface {
 
 // Setup is what the agent gives an input.
 type Setup struct {
-	Name    string // the input's name in the config
-	Agent   string // the agent's name
+	Name    string   // the input's name in the config
+	Agent   string   // the agent's name
+	AgentID [16]byte // its id, made with its store
+	Version string   // of this binary
 	Emit    Emit
+	Relay   Relay
+	Tiers   *tiers.Tiers // the agents above and below this one
+	// Ended returns what is closed once all that is stored now has come to its end: is on the disk of the last agent
+	// above, if records are passed on, or was dropped on its way there on purpose, or lost and said to be.
+	Ended   func() <-chan struct{}
 	Memory  *Memory
 	Marks   func(f func(key string, value []byte)) // calls f with every mark that is there, in order of keys; value is borrowed
+	Trouble func() error                           // why the store takes nothing at the moment; nil: it does
 	Sockets *listen.Sockets                        // shared by all inputs; outlives a reload
 	Log     zerolog.Logger                         // carries part and kind
 	Metrics *metrics.Set                           // where the input registers its counters; labels input=Name
@@ -127,6 +141,7 @@ type Kind struct {
 	Sample  string                // sample.yaml: every key with its default and a comment
 	Options func() config.Options // a fresh set of options holding the defaults
 	Acks    bool                  // senders wait for the receipt, so the store commits sooner
+	Relays  bool                  // it takes records from other runnels; all inputs of such a kind share marks and memory
 	// New builds an input from options that Options returned and Check passed.
 	// It opens sockets through setup.Sockets, so that an address in use is an
 	// error here and not in Run.

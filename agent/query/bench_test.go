@@ -50,14 +50,14 @@ func (e *endless) Head(_ string, at uint64) (Head, bool) {
 		MinReceived: t, MaxReceived: t + 1e9 - 1, Bytes: e.batch.Size()}, i < e.blocks
 }
 
-func (e *endless) Read(_ string, at uint64, b *record.Batch) (uint64, error) {
+func (e *endless) Read(_ string, at uint64, b *record.Batch) (uint64, uint32, error) {
 	i := (at - 1) / record.BatchRecords
 	if i >= e.blocks {
-		return 0, io.EOF
+		return 0, 0, io.EOF
 	}
 	b.Reset()
 	b.AppendBatch(&e.batch, 0, e.batch.Len())
-	return 1 + i*record.BatchRecords, nil
+	return 1 + i*record.BatchRecords, 1, nil
 }
 
 func (e *endless) Changed() <-chan struct{}     { return nil }

@@ -38,8 +38,8 @@ func (s *Server) ask(p params, desc bool, limit int, extra string) (question, er
 	if err != nil {
 		return q, err
 	}
-	agent, epoch := s.o.Source.Identity()
-	print := fingerprint(agent, epoch, strings.Join(p.streams, ","), p.values["from"], p.values["to"],
+	agent, fork := s.o.Source.Identity()
+	print := fingerprint(agent, fork, strings.Join(p.streams, ","), p.values["from"], p.values["to"],
 		p.values["filter"], p.values["grep"], strconv.FormatBool(desc), extra)
 	text, next := p.values["cursor"]
 	if next {
@@ -178,11 +178,11 @@ func (s *Server) find(ctx context.Context, c *fasthttp.RequestCtx) {
 func (s *Server) take(ctx context.Context, scan *scanner, limit int) (body []byte, complete bool) {
 	body = make([]byte, 0, 16<<10)
 	for range limit {
-		v, stream, offset, err := scan.next(ctx)
+		v, at, err := scan.next(ctx)
 		if err != nil {
 			return body, errors.Is(err, io.EOF)
 		}
-		body = record.AppendJSON(body, v, s.meta(stream, offset))
+		body = record.AppendJSON(body, v, s.meta(at))
 		body = append(body, '\n')
 		if len(body) >= maxAnswer {
 			break
@@ -192,7 +192,7 @@ func (s *Server) take(ctx context.Context, scan *scanner, limit int) (body []byt
 }
 
 // meta is what a record does not say of itself.
-func (s *Server) meta(stream string, offset uint64) record.Meta {
-	agent, epoch := s.o.Source.Identity()
-	return record.Meta{Stream: stream, Offset: offset, Agent: s.o.Agent, OriginAgent: agent, OriginEpoch: epoch}
+func (s *Server) meta(at spot) record.Meta {
+	agent, _ := s.o.Source.Identity()
+	return record.Meta{Stream: at.stream, Offset: at.offset, Agent: s.o.Agent, OriginAgent: agent, OriginEpoch: at.epoch}
 }

@@ -163,7 +163,7 @@ func TestHolesInAStreamAreJumpedOver(t *testing.T) {
 				var found []string
 				scan := newScanner(m, wanted{from: alwaysFrom, to: alwaysTo}, desc, []lane{{stream: "app", lo: 1, hi: 21}}, maxLimit, 1<<20)
 				for {
-					v, _, _, err := scan.next(t.Context())
+					v, _, err := scan.next(t.Context())
 					if err != nil {
 						break
 					}
@@ -405,7 +405,7 @@ func TestASlowFilterStopsBetweenTwoRecords(t *testing.T) {
 			scan := newScanner(m, want, desc, lanes, 100, 1<<20)
 			ctx := &impatient{t.Context(), 3}
 			for {
-				v, _, _, err := scan.next(ctx)
+				v, _, err := scan.next(ctx)
 				if err != nil {
 					break
 				}

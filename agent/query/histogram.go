@@ -136,7 +136,7 @@ func tally(ctx context.Context, scan *scanner, step time.Duration) histogram {
 	counts := make([][9]uint64, n)
 	for {
 		scan.room = maxLimit
-		v, _, _, err := scan.next(ctx)
+		v, _, err := scan.next(ctx)
 		if err != nil {
 			h.Complete = errors.Is(err, io.EOF)
 			break

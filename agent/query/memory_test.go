@@ -137,18 +137,18 @@ func (m *memory) Head(stream string, at uint64) (Head, bool) {
 
 var errDamaged = errors.New("block does not match its checksum")
 
-func (m *memory) Read(stream string, at uint64, b *record.Batch) (uint64, error) {
+func (m *memory) Read(stream string, at uint64, b *record.Batch) (uint64, uint32, error) {
 	m.reads.Add(1)
 	m.mu.Lock()
 	blk, ok := m.block(stream, at)
 	m.mu.Unlock()
 	switch {
 	case !ok:
-		return 0, io.EOF
+		return 0, 0, io.EOF
 	case blk.damaged:
-		return 0, errDamaged
+		return 0, 0, errDamaged
 	}
-	return blk.head.First, b.Decode(slices.Clone(blk.encoded))
+	return blk.head.First, 3, b.Decode(slices.Clone(blk.encoded))
 }
 
 func (m *memory) Changed() <-chan struct{} {
@@ -157,7 +157,7 @@ func (m *memory) Changed() <-chan struct{} {
 	return m.changed
 }
 
-func (m *memory) Identity() ([16]byte, uint32) { return [16]byte{0x7f, 0x3c}, 3 }
+func (m *memory) Identity() ([16]byte, uint32) { return [16]byte{0x7f, 0x3c}, 1 }
 
 // fakeHost is a Host whose answers a test sets.
 type fakeHost struct {

@@ -108,11 +108,11 @@ func streamHash(name string) uint64 {
 }
 
 // fingerprint tells questions apart: a cursor belongs to the one it was given
-// for, asked of the same store in the same epoch.
-func fingerprint(agent [16]byte, epoch uint32, parts ...string) (f [8]byte) {
+// for, asked of the same store, and of the same branch of its history.
+func fingerprint(agent [16]byte, fork uint32, parts ...string) (f [8]byte) {
 	h := sha256.New()
-	h.Write(agent[:])                                     //nolint:errcheck // never fails
-	h.Write(binary.LittleEndian.AppendUint32(nil, epoch)) //nolint:errcheck // never fails
+	h.Write(agent[:])                                    //nolint:errcheck // never fails
+	h.Write(binary.LittleEndian.AppendUint32(nil, fork)) //nolint:errcheck // never fails
 	for _, p := range parts {
 		h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(p)))) //nolint:errcheck // never fails
 		h.Write([]byte(p))                                             //nolint:errcheck // never fails

@@ -332,6 +332,7 @@ func (s *Server) moveCursor(c *fasthttp.RequestCtx) {
 		fail(c, fasthttp.StatusBadRequest, "skip is not a number of records")
 		return
 	}
+	before, remembers := s.standing(m)
 	var to uint64
 	var err error
 	if m.Skip != nil {
@@ -340,7 +341,7 @@ func (s *Server) moveCursor(c *fasthttp.RequestCtx) {
 		err = s.o.Host.SetCursor(m.Forwarder, m.Stream, to)
 	}
 	switch {
-	case errors.Is(err, errTarget):
+	case errors.As(err, new(badTarget)):
 		fail(c, fasthttp.StatusBadRequest, err.Error())
 	case errors.Is(err, ErrNotFound):
 		fail(c, fasthttp.StatusNotFound, err.Error())
@@ -348,11 +349,38 @@ func (s *Server) moveCursor(c *fasthttp.RequestCtx) {
 		fail(c, fasthttp.StatusServiceUnavailable, err.Error())
 	default:
 		s.events.cursorMoved(m.Forwarder, m.Stream, to)
-		answer(c, map[string]any{"forwarder": m.Forwarder, "stream": m.Stream, "next": to})
+		said := map[string]any{"forwarder": m.Forwarder, "stream": m.Stream, "next": to}
+		if remembers && to < before {
+			said["remembered"] = true
+		}
+		answer(c, said)
 	}
 }
 
-var errTarget = errors.New(`set is neither an offset of the stream, from its first to its next, nor "oldest" or "end"`)
+// standing returns where a cursor is, and whether its forwarder's receivers remember what they were told.
+func (s *Server) standing(m move) (next uint64, remembers bool) {
+	for _, f := range s.o.Host.Status().Forwarders {
+		for _, st := range f.Streams {
+			if f.Name == m.Forwarder && st.Stream == m.Stream && !st.Redrive {
+				return st.Next, f.Remembers
+			}
+		}
+	}
+	return 0, false
+}
+
+// badTarget is what is wrong with a place where a cursor is to be set to.
+type badTarget string
+
+func (e badTarget) Error() string { return string(e) }
+
+func newBadTarget(set string, in Stream) badTarget {
+	has := "has none"
+	if in.First < in.Next {
+		has = fmt.Sprintf("has %d to %d", in.First, in.Next-1)
+	}
+	return badTarget(fmt.Sprintf(`%s is neither an offset of %s, which %s, nor its next, %d, nor "oldest" or "end"`, clip(set), in.Name, has, in.Next))
+}
 
 // target returns the offset that m.Set means. An offset beyond the stream's end would
 // silently lose what comes until then, so it is refused.
@@ -370,7 +398,7 @@ func (s *Server) target(m move) (uint64, error) {
 	}
 	var to uint64
 	if json.Unmarshal(m.Set, &to) != nil || to > all[i].Next || to < 1 {
-		return 0, errTarget
+		return 0, newBadTarget(string(m.Set), all[i])
 	}
 	return to, nil
 }

@@ -57,6 +57,7 @@ type lane struct {
 
 	found *record.Batch // matches, in the order they are to be taken
 	kept  []uint64      // their offsets
+	epoch uint32        // under which they were written
 	taken int           // how many of them have been taken
 	lost  uint64        // offsets in the range that are no longer stored
 }
@@ -104,31 +105,38 @@ func (s *scanner) close() {
 	s.scratch, s.lanes = nil, nil
 }
 
-// next returns the next record, its stream and its offset. The record is
+// spot is where a record is: in which stream, at which offset, and written under which epoch.
+type spot struct {
+	stream string
+	offset uint64
+	epoch  uint32
+}
+
+// next returns the next record and its place. The record is
 // borrowed until the next call. It returns io.EOF when the lanes are read to
 // their ends, errSpent when the budget or ctx is.
-func (s *scanner) next(ctx context.Context) (v record.View, stream string, offset uint64, err error) {
+func (s *scanner) next(ctx context.Context) (v record.View, at spot, err error) {
 	for {
 		best, err := s.first(ctx)
 		if err != nil {
-			return nil, "", 0, err
+			return nil, spot{}, err
 		}
 		if best == nil {
-			return nil, "", 0, io.EOF
+			return nil, spot{}, io.EOF
 		}
 		if best.taken < len(best.kept) {
 			i := best.taken
 			best.taken++
 			s.room--
 			s.moved = true
-			return best.found.At(i), best.stream, best.kept[i], nil
+			return best.found.At(i), spot{best.stream, best.kept[i], best.epoch}, nil
 		}
 		if s.budget <= 0 && s.moved || ctx.Err() != nil {
-			return nil, "", 0, errSpent
+			return nil, spot{}, errSpent
 		}
 		if s.wide != nil && best.head.Bytes > wideBlock {
 			if err := s.wide(ctx); err != nil {
-				return nil, "", 0, err
+				return nil, spot{}, err
 			}
 		}
 		s.scan(ctx, best)
@@ -264,7 +272,7 @@ func (s *scanner) scan(ctx context.Context, l *lane) {
 		at = l.hi - 1
 	}
 	l.known, l.kept, l.taken = false, l.kept[:0], 0
-	first, err := s.source.Read(l.stream, at, s.scratch)
+	first, epoch, err := s.source.Read(l.stream, at, s.scratch)
 	size := int64(s.scratch.Size())
 	if err != nil {
 		size = int64(head.Bytes)
@@ -291,6 +299,7 @@ func (s *scanner) scan(ctx context.Context, l *lane) {
 		return
 	}
 	from, to := max(l.lo, first), min(l.hi, next)
+	l.epoch = epoch
 	s.collect(ctx, l, first, int(from-first), int(to-first), s.want.all(head) && head.First == first && head.Next == next)
 }
 

@@ -27,12 +27,13 @@ type Source interface {
 	// false where there is none.
 	Head(stream string, at uint64) (Head, bool)
 	// Read fills b with that same block and returns the offset of its first
-	// record; io.EOF where there is none. Another error means that the block
-	// is damaged: it is skipped, and the answer says so.
-	Read(stream string, at uint64, b *record.Batch) (first uint64, err error)
+	// record, and the epoch under which they were written; io.EOF where there is
+	// none. Another error means that the block is damaged: it is skipped, and the answer says so.
+	Read(stream string, at uint64, b *record.Batch) (first uint64, epoch uint32, err error)
 	// Changed returns a channel that is closed when records have been added to
 	// any stream after the call.
 	Changed() <-chan struct{}
-	// Identity is the store's own, the origin of records that carry none.
-	Identity() (agent [16]byte, epoch uint32)
+	// Identity is the store's own: agent is the origin of records that carry none, and
+	// fork moves where a page that was begun cannot be gone on with.
+	Identity() (agent [16]byte, fork uint32)
 }

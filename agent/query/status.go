@@ -51,6 +51,17 @@ type Status struct {
 	Modules    []ModuleStatus    `json:"modules"`
 	Streams    []StreamStatus    `json:"streams"`
 	Forwarders []ForwarderStatus `json:"forwarders"`
+
+	Certificates []CertificateStatus `json:"certificates,omitempty"`        // that are out of date
+	Ending       []CertificateStatus `json:"certificates_ending,omitempty"` // that will be within 14 days
+}
+
+// CertificateStatus is a file of certificates that is out of date, or soon will be, and is in use.
+type CertificateStatus struct {
+	Part  string    `json:"part"` // api, or input or forwarder and its name
+	File  string    `json:"file"`
+	Until time.Time `json:"until"`           // the last moment at which it is good
+	Error string    `json:"error,omitempty"` // empty: it is good still
 }
 
 // AgentStatus is the process. The server fills Name, Version, Started and
@@ -81,6 +92,28 @@ type InputStatus struct {
 	Dropped   uint64           `json:"dropped"` // by the input itself, for want of room
 	Errors    uint64           `json:"errors"`
 	Rate      float64          `json:"rate"`
+	Below     []BelowStatus    `json:"below,omitempty"` // of a relay input: directly below first
+}
+
+// BelowStatus is an agent that sends here, directly or by way of others, as it was
+// when it was last heard of.
+type BelowStatus struct {
+	Name        string    `json:"name"`
+	Agent       string    `json:"agent"`                 // its id
+	Certificate string    `json:"certificate,omitempty"` // the name that its certificate gives it
+	Renamed     bool      `json:"renamed,omitempty"`     // that is another
+	Version     string    `json:"version"`
+	Through     string    `json:"through,omitempty"` // the agent directly below that it reports through; empty: it is directly below itself
+	Between     int       `json:"between"`           // agents between it and this one
+	Connected   bool      `json:"connected"`         // directly, at the moment
+	Copies      int       `json:"copies"`            // 1, or how many agents go by its id: its data directory was copied
+	Before      bool      `json:"before,omitempty"`  // not heard of since this agent's start: all is as it was kept
+	Seen        time.Time `json:"seen"`
+	Reported    time.Time `json:"reported,omitzero"` // when what follows was so; never: nothing is known of it
+	LagRecords  uint64    `json:"lag_records"`       // that it has and no agent above it
+	LagBytes    uint64    `json:"lag_bytes"`
+	LagSeconds  float64   `json:"lag_seconds"`
+	Lost        uint64    `json:"lost"` // records that retention or damage took before they were delivered, ever
 }
 
 // ListenerStatus is one address that an input listens on.
@@ -139,15 +172,26 @@ type StreamStatus struct {
 
 // ForwarderStatus is one forwarder and its cursors.
 type ForwarderStatus struct {
-	Name        string         `json:"name"`
-	Kind        string         `json:"kind"`
-	To          string         `json:"to"`
-	Streams     []CursorStatus `json:"streams"`
-	State       string         `json:"state"` // up, retrying or stopped
-	LastError   string         `json:"last_error,omitempty"`
-	LastErrorAt time.Time      `json:"last_error_at,omitzero"`
-	NextTry     time.Time      `json:"next_try,omitzero"` // absent unless it waits for that
-	Rate        float64        `json:"rate"`
+	Name         string              `json:"name"`
+	Kind         string              `json:"kind"`
+	To           string              `json:"to"`
+	Using        string              `json:"using,omitempty"`        // the one of several destinations that it is connected to
+	Destinations []DestinationStatus `json:"destinations,omitempty"` // those that it chooses from
+	Remembers    bool                `json:"remembers,omitempty"`    // its receivers keep what they were told, and are sent only what they have lost
+	Streams      []CursorStatus      `json:"streams"`
+	State        string              `json:"state"` // up, retrying or stopped; of one that keeps a connection also connecting: it has none yet, or lost it just now
+	LastError    string              `json:"last_error,omitempty"`
+	LastErrorAt  time.Time           `json:"last_error_at,omitzero"`
+	NextTry      time.Time           `json:"next_try,omitzero"` // absent unless it waits for that
+	Rate         float64             `json:"rate"`
+}
+
+// DestinationStatus is one of those that a forwarder chooses from.
+type DestinationStatus struct {
+	URL         string    `json:"url"`
+	Connected   bool      `json:"connected"`
+	LastError   string    `json:"last_error,omitempty"` // why it could not be used, since it last was
+	LastErrorAt time.Time `json:"last_error_at,omitzero"`
 }
 
 // CursorStatus is how far a forwarder has come in one stream.
@@ -165,13 +209,14 @@ type CursorStatus struct {
 	Dead       uint64      `json:"dead"`                // refused for good; in the stream's dead letters
 	Full       *FullStatus `json:"full,omitempty"`      // absent where nothing fills up, or that is not known yet
 	Measuring  bool        `json:"measuring,omitempty"` // it is behind, and how fast its backlog grows is not known yet
+	Unended    uint64      `json:"unended,omitempty"`   // delivered, and kept until they have come to their end (relay, trim_on: end)
 	Redrive    bool        `json:"redrive,omitempty"`   // its dead letters go again up to End, and Delivered have; filtered are those of others
 }
 
 // FullStatus is when the buffer of a stream is full for a forwarder that is
-// behind, if its backlog goes on growing as it does.
+// behind, if its backlog goes on growing as it does; or that it is.
 type FullStatus struct {
-	InSeconds float64 `json:"in_seconds"`
-	By        string  `json:"by"`   // max_age or max_size (the stream's), agent.max_size or disk
-	Then      string  `json:"then"` // expire: what it has not delivered is dropped; drop_new: what comes is; push_back: senders are told to wait
+	InSeconds float64 `json:"in_seconds"` // 0: it is full
+	By        string  `json:"by"`         // max_age or max_size (the stream's), agent.max_size or disk
+	Then      string  `json:"then"`       // expire: what it has not delivered is dropped; drop_new, push_back: senders that wait for an answer are told to wait, what comes by syslog is dropped
 }

@@ -183,11 +183,11 @@ func (t *tail) sendLast(ctx context.Context, n int) error {
 	defer scan.close()
 	var lines [][]byte
 	for size := 0; len(lines) < n && size < maxAnswer; {
-		v, stream, offset, err := scan.next(ctx)
+		v, at, err := scan.next(ctx)
 		if err != nil {
 			break // what could be found in the time stands
 		}
-		line := record.AppendJSON(nil, v, t.s.meta(stream, offset))
+		line := record.AppendJSON(nil, v, t.s.meta(at))
 		lines = append(lines, line)
 		size += len(line)
 	}
@@ -237,7 +237,7 @@ func (t *tail) sendLanes(ctx context.Context, lanes []lane) error {
 	scan.keep, scan.wide = tailKeep, t.widen
 	for !t.wide {
 		scan.room = maxLimit
-		v, stream, offset, err := scan.next(ctx)
+		v, at, err := scan.next(ctx)
 		for i := range scan.lanes {
 			// What has not been damaged and is gone, retention took before this client took it.
 			if scan.lanes[i].lost > 0 {
@@ -247,7 +247,7 @@ func (t *tail) sendLanes(ctx context.Context, lanes []lane) error {
 		if err != nil {
 			break
 		}
-		t.line = record.AppendJSON(t.line[:0], v, t.s.meta(stream, offset))
+		t.line = record.AppendJSON(t.line[:0], v, t.s.meta(at))
 		if err := t.put(t.line); err != nil {
 			return err
 		}

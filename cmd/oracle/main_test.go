@@ -35,6 +35,7 @@ func TestVerdictsAndExitCodes(t *testing.T) {
 	f(2, "oracle VERB -h", "question")
 	f(2, "oracle VERB -h")
 	f(2, "--listen", "kill", "--to", "relp://127.0.0.1:1")
+	f(2, "want a URL, a space and a command", "kill", "--behind", "runnel run")
 	f(2, "no address to send to", "send", "--to", "gopher://127.0.0.1:1", "--count", "1")
 	f(0, "", "judge", "-h")
 }
@@ -45,14 +46,21 @@ func TestARelayIsKilledAndJudged(t *testing.T) {
 	if at := os.Getenv(relayAt); at != "" {
 		os.Exit(run([]string{"receive", "--listen", at}, os.Stdout, os.Stderr))
 	}
-	at := "relp+unix://" + filepath.Join(shortDir(t), "in")
+	dir := shortDir(t)
+	at, behind := "relp+unix://"+filepath.Join(dir, "in"), "relp+unix://"+filepath.Join(dir, "behind")
 	t.Setenv(relayAt, at)
-	var out, errors bytes.Buffer
-	code := run([]string{"kill", "--to", at, "--kills", "3", "--from", "1ms", "--until", "40ms", "--senders", "2", "--seed", "1",
-		"--collect", "echo nothing", "--", os.Args[0], "-test.run", "^TestARelayIsKilledAndJudged$"}, &out, &errors)
-	if code != 1 || !strings.Contains(out.String(), "kills                 3, seed 1") || !strings.Contains(errors.String(), "acknowledged records are lost") {
-		t.Errorf("exit %d\n%s%s", code, &out, &errors)
+	f := func(says string, args ...string) {
+		t.Helper()
+		var out, errors bytes.Buffer
+		args = append(args, "--to", at, "--kills", "8", "--from", "1ms", "--until", "40ms", "--senders", "2", "--seed", "1", "--settle", "1ms",
+			"--collect", "echo nothing", "--", os.Args[0], "-test.run", "^TestARelayIsKilledAndJudged$")
+		code := run(args, &out, &errors)
+		if code != 1 || !strings.Contains(out.String(), says) || !strings.Contains(errors.String(), "acknowledged records are lost") {
+			t.Errorf("exit %d, want that it says %q\n%s%s", code, says, &out, &errors)
+		}
 	}
+	f("kills                 8, seed 1\nrestart", "kill")
+	f("of each relay     [6 2]", "kill", "--behind", behind+" env "+relayAt+"="+behind+" "+os.Args[0]+" -test.run ^TestARelayIsKilledAndJudged$")
 }
 
 // relayAt in the environment makes the test a relay that keeps nothing.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/runnel-log/runnel/internal/testkit/oracle"
@@ -129,6 +130,14 @@ func kill(ctx context.Context, args []string, out io.Writer) error {
 	f.StringVar(&t.Arrived, "arrived", "", "`FILE` for what arrived")
 	log := f.String("log", "", "`FILE` for what COMMAND prints")
 	asJSON := f.Bool("json", false, "print the outcome as JSON")
+	f.Func("behind", "`\"URL COMMAND\"` of a relay that the one before delivers to: where it takes connections, and what runs it; it is killed like the others. Once for each, the nearest first", func(s string) error {
+		url, command, ok := strings.Cut(strings.TrimSpace(s), " ")
+		if !ok || !strings.Contains(url, "://") {
+			return errors.New("want a URL, a space and a command")
+		}
+		t.Behind = append(t.Behind, oracle.Relay{Input: url, Command: []string{"/bin/sh", "-c", "exec " + command}})
+		return nil
+	})
 	if err := f.Parse(args); err != nil {
 		return err
 	}

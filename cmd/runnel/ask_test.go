@@ -39,13 +39,13 @@ func (s shelf) Head(stream string, at uint64) (query.Head, bool) {
 	return query.Head{First: 1, Next: 1 + uint64(b.Len()), MaxTime: 1 << 62, MaxReceived: b.At(b.Len() - 1).Received()}, true
 }
 
-func (s shelf) Read(stream string, at uint64, b *record.Batch) (uint64, error) {
+func (s shelf) Read(stream string, at uint64, b *record.Batch) (uint64, uint32, error) {
 	if _, ok := s.Head(stream, at); !ok {
-		return 0, io.EOF
+		return 0, 0, io.EOF
 	}
 	b.Reset()
 	b.AppendBatch(s[stream], 0, s[stream].Len())
-	return 1, nil
+	return 1, 1, nil
 }
 
 func (s shelf) Changed() <-chan struct{}     { return nil }
@@ -64,7 +64,8 @@ func (*stub) Status() query.Status {
 		Inputs:    []query.InputStatus{{Name: "docker", Kind: "syslog", Records: 1234, Bytes: 2048, Rate: 17, Listeners: []query.ListenerStatus{{URL: "udp://:514", KernelDrops: 3}, {URL: "tcp://:514", Connections: 2}}}},
 		Pipelines: []query.PipelineStatus{{Name: "main", From: []string{"docker"}, Received: 1234, Stored: 1200, Dropped: map[string]uint64{"filter": 34}}},
 		Forwarders: []query.ForwarderStatus{{Name: "hook", Kind: "webhook", To: "https://example.org/h", State: "retrying", LastError: "503 \x1b[2J",
-			Streams: []query.CursorStatus{{Stream: "app", Next: 7, End: 2501, LagRecords: 2494, LagBytes: 1 << 20, LagSeconds: 90, Full: &query.FullStatus{InSeconds: 41 * 3600, By: "max_size", Then: "expire"}}}}},
+			Streams: []query.CursorStatus{{Stream: "app", Next: 7, End: 2501, LagRecords: 2494, LagBytes: 1 << 20, LagSeconds: 90, Full: &query.FullStatus{InSeconds: 41 * 3600, By: "max_size", Then: "expire"}}}},
+			{Name: "up", Kind: "relay", Remembers: true, Streams: []query.CursorStatus{{Stream: "app", Next: 7, End: 2501}}}},
 	}
 }
 func (h *stub) Audit() query.Audit {
@@ -92,7 +93,7 @@ func (h *stub) Redrive(_ context.Context, q query.Redrive) (query.Redriven, erro
 }
 
 func (h *stub) SetCursor(forwarder, stream string, to uint64) error {
-	if forwarder != "hook" {
+	if forwarder != "hook" && forwarder != "up" {
 		return fmt.Errorf("forwarder %q: %w", forwarder, query.ErrNotFound)
 	}
 	h.moved = fmt.Sprint(forwarder, " ", stream, " ", to)
@@ -223,7 +224,7 @@ func TestCursorsAreMovedByHand(t *testing.T) {
 		t.Helper()
 		host.moved = ""
 		out, errs, got := verb(append(append([]string{"cursor"}, args...), "--api", url, "--token-file", token)...)
-		if got != code || host.moved != moved || !strings.Contains(out+errs, text) {
+		if got != code || host.moved != moved || !strings.Contains(out+"|"+errs, text) {
 			t.Errorf("%q: got exit %d, moved %q, %q %q; want %d, %q, %q", args, got, host.moved, out, errs, code, moved, text)
 		}
 	}
@@ -233,6 +234,8 @@ func TestCursorsAreMovedByHand(t *testing.T) {
 	f(0, "hook app 2501", "at 2501", "set", "hook", "app", "end")
 	f(0, "hook app 8", "at 8", "skip", "hook", "app")
 	f(0, "hook app 10", "at 10", "skip", "hook", "app", "3")
+	f(0, "up app 5", "up goes on at 5 of app\nits receiver keeps what it was told", "set", "up", "app", "5")
+	f(0, "up app 9", "up goes on at 9 of app\n|", "set", "up", "app", "9")
 	f(2, "", "neither an offset", "set", "hook", "app", "2502")
 	f(2, "", "not an offset", "set", "hook", "app", "x")
 	f(1, "", "not found", "set", "nobody", "app", "5")

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/runnel-log/runnel/agent"
 	"github.com/runnel-log/runnel/internal/config"
@@ -23,12 +24,18 @@ func (c checkCmd) Run(g *globals) error {
 		g.Config = c.File
 	}
 	checked, err := g.load()
+	var warnings config.Problems
 	if err == nil {
-		err = agent.CheckModules(context.Background(), checked)
+		err = agent.Check(context.Background(), checked)
+		warnings = agent.Warnings(checked)
 	}
 	if g.Output == "json" {
-		return printProblems(g, err)
+		return printProblems(g, err, warnings)
 	}
+	for i := range warnings {
+		warnings[i].Text = "warning: " + warnings[i].Text
+	}
+	warnings.Write(g.Stderr, g.colour(g.Stderr))
 	if err != nil {
 		return err
 	}
@@ -44,22 +51,25 @@ type problem struct {
 	Col  int    `json:"col,omitempty"`
 	Path string `json:"path,omitempty"`
 	Text string `json:"text"`
+
+	Warning bool `json:"warning,omitempty"` // it is good, and may not be what was meant
 }
 
 // printProblems prints what check has found as a list, which is empty where all is good.
-func printProblems(g *globals, err error) error {
+// Warnings alone are no failure.
+func printProblems(g *globals, err error, warnings config.Problems) error {
 	var found config.Problems
 	if err != nil && !errors.As(err, &found) {
 		return err
 	}
-	list := make([]problem, len(found))
-	for i, p := range found {
-		list[i] = problem{p.File, p.Line, p.Col, p.Path, p.Text}
+	list := make([]problem, 0, len(found)+len(warnings))
+	for i, p := range slices.Concat(found, warnings) {
+		list = append(list, problem{p.File, p.Line, p.Col, p.Path, p.Text, i >= len(found)})
 	}
-	if err := json.NewEncoder(g.Stdout).Encode(list); err != nil || len(list) == 0 {
+	if err := json.NewEncoder(g.Stdout).Encode(list); err != nil || len(found) == 0 {
 		return err
 	}
-	return usageError{fmt.Errorf("%s found", plural(len(list), "problem"))}
+	return usageError{fmt.Errorf("%s found", plural(len(found), "problem"))}
 }
 
 func plural(n int, noun string) string {

@@ -10,7 +10,7 @@ import (
 // cursorCmd looks at forwarders' cursors and moves them.
 type cursorCmd struct {
 	List cursorListCmd `cmd:"" default:"1" help:"List every forwarder's cursor in every stream."`
-	Set  cursorSetCmd  `cmd:"" help:"Make an offset the next one that a forwarder gets of a stream."`
+	Set  cursorSetCmd  `cmd:"" help:"Make an offset the next one that a forwarder gets of a stream. Set back, a relay sends only what its receiver has lost."`
 	Skip cursorSkipCmd `cmd:"" help:"Move a forwarder's cursor over the next records of a stream."`
 }
 
@@ -83,6 +83,10 @@ func (c cursorSkipCmd) Run(g *globals) error {
 	return g.move(map[string]any{"forwarder": c.Forwarder, "stream": c.Stream, "skip": c.N})
 }
 
+// remembered is what setting a cursor back does where the receiver is a runnel.
+const remembered = `its receiver keeps what it was told of each record: only what it has lost is sent again, and not what it has, nor what "where" or
+a skip left out before; those count as filtered. "runnel query" here, or another receiver, has them`
+
 // move asks the agent to move a cursor and says where it is now.
 func (g *globals) move(body map[string]any) error {
 	agent, err := g.client()
@@ -95,6 +99,8 @@ func (g *globals) move(body map[string]any) error {
 		Forwarder string `json:"forwarder"`
 		Stream    string `json:"stream"`
 		Next      uint64 `json:"next"`
+
+		Remembered bool `json:"remembered,omitempty"` // it was set back, and the receiver keeps what it was told
 	}
 	if err := agent.Post(ctx, "/api/v1/cursors", body, &now); err != nil {
 		return asUsage(err)
@@ -103,5 +109,8 @@ func (g *globals) move(body map[string]any) error {
 		return json.NewEncoder(g.Stdout).Encode(now)
 	}
 	_, err = fmt.Fprintf(g.Stdout, "%s goes on at %d of %s\n", visible(g.Stdout, now.Forwarder), now.Next, visible(g.Stdout, now.Stream))
+	if err == nil && now.Remembered {
+		_, err = fmt.Fprintln(g.Stdout, remembered)
+	}
 	return err
 }

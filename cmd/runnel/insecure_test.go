@@ -39,8 +39,11 @@ func TestHalfSecureConfigsAreRefused(t *testing.T) {
 		if !strings.Contains(text, "inputs:") {
 			text += "\ninputs: {in: {type: syslog, listen: [\"udp://127.0.0.1:5514\"]}}"
 		}
-		_, err := agent.ParseConfig("runnel.yaml", []byte(text), dir, kinds())
-		return err
+		c, err := agent.ParseConfig("runnel.yaml", []byte(text), dir, kinds())
+		if err != nil {
+			return err
+		}
+		return agent.Check(t.Context(), c)
 	}
 	rows := 0
 	f := func(text, want string) {

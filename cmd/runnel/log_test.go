@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -71,5 +73,33 @@ func TestALineSaysHowManyAreMissing(t *testing.T) {
 		if n := len(limit.texts); n > lineTexts {
 			t.Errorf("%d texts are remembered", n)
 		}
+	})
+}
+
+// TestALineOfTheLogSaysWhen: with its date and in milliseconds, as text and as JSON.
+func TestALineOfTheLogSaysWhen(t *testing.T) {
+	f := func(format string, when func(line []byte) string) {
+		t.Helper()
+		synctest.Test(t, func(t *testing.T) {
+			<-time.After(1234 * time.Millisecond) // of the bubble, which begins at a full second
+			var out bytes.Buffer
+			log := runCmd{LogFormat: format, LogLevel: "info"}.logger(&globals{Stderr: &out, NoColor: true})
+			log.Info().Msg("started")
+			text := when(out.Bytes())
+			if !regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.234(Z|[+-]\d\d:\d\d)$`).MatchString(text) {
+				t.Errorf("%s: no date, or no milliseconds: %q in %s", format, text, out.String())
+			}
+			if at, err := time.Parse(time.RFC3339, text); err != nil || !at.Equal(time.Now()) {
+				t.Errorf("%s: got %s (%v), want %s", format, at, err, time.Now())
+			}
+		})
+	}
+	f("text", func(line []byte) string { return strings.Fields(string(line))[0] })
+	f("json", func(line []byte) string {
+		var said struct{ Time string }
+		if err := json.Unmarshal(line, &said); err != nil {
+			t.Error(err)
+		}
+		return said.Time
 	})
 }

@@ -34,6 +34,7 @@ type cli struct {
 	Send    sendCmd    `cmd:"" help:"Send syslog messages: a logger and a load generator."`
 	Module  moduleCmd  `cmd:"" help:"The workbench: make, build, test and measure modules."`
 	Store   storeCmd   `cmd:"" help:"Check, repair or export a data directory that no agent has."`
+	PKI     pkiCmd     `cmd:"" name:"pki" help:"A private authority, and certificates for the agents of a chain."`
 	Version versionCmd `cmd:"" help:"Print version, commit and format versions."`
 }
 

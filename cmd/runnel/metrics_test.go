@@ -29,12 +29,14 @@ inputs:
   in: {type: syslog, listen: ["tcp://127.0.0.1:0", "unix://DIR/in.sock", "udp://127.0.0.1:0"]}
   web: {type: http, listen: "unix://DIR/web.sock"}
   relp: {type: relp, listen: "unix://DIR/relp.sock"}
+  below: {type: relay, listen: "unix://DIR/relay.sock"}
 modules: {classify: {file: MODULE, config: {drop_debug: true}}}
 pipelines:
   main: {from: [in], stream: app, steps: [{drop: 'message == "no"'}, {module: classify}]}
 forwarders:
   out: {type: file, from: [app], path: DIR/out}
   far: {type: syslog, from: [app], to: "udp://127.0.0.1:9", accept_loss: true}
+  above: {type: relay, from: [app], to: ["unix://DIR/nobody.sock"]}
 `
 
 // TestMetricsDocsNameEveryMetric drives an agent through everything that counts

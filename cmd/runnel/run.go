@@ -85,9 +85,20 @@ func (c runCmd) logger(g *globals) zerolog.Logger {
 	}
 	var w io.Writer = g.Stderr
 	if c.LogFormat == "text" || (c.LogFormat == "auto" && isTerminal(g.Stderr)) {
-		w = zerolog.ConsoleWriter{Out: g.Stderr, NoColor: !g.colour(g.Stderr), TimeFormat: "15:04:05.000"}
+		w = zerolog.ConsoleWriter{Out: g.Stderr, NoColor: !g.colour(g.Stderr), TimeFormat: logTime}
 	}
-	return zerolog.New(w).Level(level).Hook(newLineLimit()).With().Timestamp().Logger()
+	return zerolog.New(w).Level(level).Hook(newLineLimit()).Hook(timestamp{})
+}
+
+// logTime is how a line of the agent's own log says when: RFC 3339 in milliseconds, as text
+// and as JSON.
+const logTime = "2006-01-02T15:04:05.000Z07:00"
+
+// timestamp puts the time into each line.
+type timestamp struct{}
+
+func (timestamp) Run(e *zerolog.Event, _ zerolog.Level, _ string) {
+	e.Str(zerolog.TimestampFieldName, time.Now().Format(logTime))
 }
 
 // printFirstSteps says what to type next, for somebody who has just typed

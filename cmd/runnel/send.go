@@ -26,7 +26,7 @@ type sendCmd struct {
 	Format      string   `enum:"rfc5424,rfc3164" default:"rfc5424" help:"rfc5424 or rfc3164."`
 	Framing     string   `enum:"lf,octet" default:"lf" help:"On a stream: lf or octet."`
 	Connections int      `default:"1" placeholder:"N" help:"Connections to share the messages."`
-	File        string   `placeholder:"FILE" help:"Send this file's lines, - for standard input; a line that begins with a priority such as <13> goes out as it is."`
+	File        string   `placeholder:"FILE" help:"Send this file's lines; - for those of standard input, as they come and until it ends (with --count all are read first); a line that begins with a priority such as <13> goes out as it is."`
 	CA          string   `name:"ca" placeholder:"FILE" help:"For tls: the authorities to trust instead of the system's."`
 	Cert        string   `placeholder:"FILE" help:"For tls: the certificate to show."`
 	Key         string   `placeholder:"FILE" help:"For tls: its key."`
@@ -58,7 +58,14 @@ func (c *sendCmd) Run(g *globals) error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	result, err := c.send(ctx, address, lines)
+	var stream *arriving
+	if c.streams() {
+		stream = readArriving(ctx, g.Stdin)
+	}
+	result, err := c.send(ctx, address, lines, stream)
+	if result.Messages == 0 && err == nil && ctx.Err() == nil {
+		err = c.noLines()
+	}
 	if result.Messages == 0 && err != nil {
 		return fmt.Errorf("send to %s: %w", c.To, err)
 	}
@@ -84,17 +91,23 @@ func (c *sendCmd) check() error {
 }
 
 // send opens the connections, sends over all of them at once, and waits.
-func (c *sendCmd) send(ctx context.Context, to destination, lines [][]byte) (sent, error) {
+func (c *sendCmd) send(ctx context.Context, to destination, lines [][]byte, stream *arriving) (sent, error) {
 	total := c.Count
 	if total == 0 {
 		total = len(lines)
 	}
 	n := min(c.Connections, max(total, 1))
+	if stream != nil {
+		n = c.Connections // each takes what has come when it has sent what it had
+	}
 	senders := make([]*sender, n)
 	for i := range senders {
-		source, err := c.source(to, lines, i, n)
-		if err != nil {
-			return sent{}, usageError{err}
+		var source source
+		if stream == nil {
+			var err error
+			if source, err = c.source(to, lines, i, n); err != nil {
+				return sent{}, usageError{err}
+			}
 		}
 		conn, err := to.dial(ctx, c)
 		if err != nil {
@@ -102,6 +115,7 @@ func (c *sendCmd) send(ctx context.Context, to destination, lines [][]byte) (sen
 		}
 		// connection i of n sends messages i, i+n, i+2n, …
 		senders[i] = newSender(conn, source, to.datagrams(), (total-i+n-1)/n, float64(c.Rate)/float64(n))
+		senders[i].arriving, senders[i].w = stream, c.writer(to)
 	}
 	begun := time.Now()
 	err := runAll(ctx, senders)

@@ -74,7 +74,9 @@ type sender struct {
 	source    source
 	datagrams bool
 	left      int
-	rate      float64 // messages a second; 0 is as many as possible
+	rate      float64   // messages a second; 0 is as many as possible
+	arriving  *arriving // what is sent in place of source, in w; nil: that is
+	w         *writer
 
 	buf      []byte
 	ends     []int // of each message in buf
@@ -96,6 +98,9 @@ func newSender(conn net.Conn, s source, datagrams bool, count int, rate float64)
 
 // run sends until nothing is left or ctx ends, which is no error.
 func (s *sender) run(ctx context.Context) error {
+	if s.arriving != nil {
+		return s.runArriving(ctx, s.arriving, s.w)
+	}
 	stop := context.AfterFunc(ctx, func() { s.conn.SetWriteDeadline(time.Unix(1, 0)) })
 	defer stop()
 	begun := time.Now()
@@ -137,10 +142,15 @@ func (s *sender) fill(most int) {
 	for range most {
 		s.buf = s.source.next(s.buf)
 		s.ends = append(s.ends, len(s.buf))
-		if len(s.buf) >= streamBatch || s.datagrams && len(s.ends) == datagramBatch {
+		if s.filled() {
 			break
 		}
 	}
+}
+
+// filled reports whether no more goes into one write.
+func (s *sender) filled() bool {
+	return len(s.buf) >= streamBatch || s.datagrams && len(s.ends) == datagramBatch
 }
 
 // flush writes what fill made and counts what went out.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -27,7 +28,7 @@ func (c *sendCmd) lines(stdin io.Reader) ([][]byte, error) {
 	if len(c.Message) > 0 {
 		return [][]byte{[]byte(strings.Join(c.Message, " "))}, nil
 	}
-	if c.File == "" {
+	if c.File == "" || c.streams() {
 		return nil, nil
 	}
 	var text []byte
@@ -40,24 +41,27 @@ func (c *sendCmd) lines(stdin io.Reader) ([][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	var lines [][]byte
-	for line := range bytes.Lines(text) {
-		if line = bytes.TrimSuffix(line, []byte("\n")); len(line) > 0 {
-			lines = append(lines, line)
-		}
-	}
+	lines := linesOf(text)
 	if len(lines) == 0 {
-		return nil, fmt.Errorf("%s holds no lines", c.File)
+		return nil, c.noLines()
 	}
 	return lines, nil
 }
 
+func (c *sendCmd) noLines() error {
+	if c.File == "-" {
+		return errors.New("standard input holds no lines")
+	}
+	return fmt.Errorf("%s holds no lines", c.File)
+}
+
+// streams reports whether lines are sent as they come: where each goes once, nothing has
+// to be kept.
+func (c *sendCmd) streams() bool { return c.File == "-" && c.Count == 0 }
+
 // source returns the messages of connection i of n.
 func (c *sendCmd) source(to destination, lines [][]byte, i, n int) (source, error) {
-	w := &writer{format: c.Format, header: ownHeader()}
-	if !to.datagrams() {
-		w.framing = c.Framing
-	}
+	w := c.writer(to)
 	if lines != nil {
 		return &texts{w: w, lines: lines, i: i % len(lines), step: n}, nil
 	}
@@ -70,6 +74,14 @@ func (c *sendCmd) source(to destination, lines [][]byte, i, n int) (source, erro
 		return nil, fmt.Errorf("--size %d is less than the header and the number take: %d", c.Size, least)
 	}
 	return s, nil
+}
+
+func (c *sendCmd) writer(to destination) *writer {
+	w := &writer{format: c.Format, header: ownHeader()}
+	if !to.datagrams() {
+		w.framing = c.Framing
+	}
+	return w
 }
 
 // ownHeader is what this process says of itself.
@@ -111,6 +123,14 @@ func (w *writer) message(text []byte) []byte {
 	return w.buf
 }
 
+// line appends a line as a message; one that is a message already as it is.
+func (w *writer) line(dst, line []byte) []byte {
+	if hasPriority(line) {
+		return w.frame(dst, line)
+	}
+	return w.frame(dst, w.message(line))
+}
+
 func (w *writer) frame(dst, message []byte) []byte {
 	switch w.framing {
 	case "octet":
@@ -133,10 +153,7 @@ func (t *texts) refresh() {}
 func (t *texts) next(dst []byte) []byte {
 	line := t.lines[t.i]
 	t.i = (t.i + t.step) % len(t.lines)
-	if hasPriority(line) {
-		return t.w.frame(dst, line)
-	}
-	return t.w.frame(dst, t.w.message(line))
+	return t.w.line(dst, line)
 }
 
 // hasPriority reports whether a line is a message already.

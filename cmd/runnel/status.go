@@ -53,7 +53,7 @@ func printStatus(w io.Writer, st query.Status, now time.Time) error {
 	if a.Ready != "" {
 		fmt.Fprintf(w, "not ready: %s\n", visible(w, a.Ready))
 	}
-	tables := []table{inputTable(st), pipelineTable(st), moduleTable(st), streamTable(st, now), forwarderTable(st)}
+	tables := []table{inputTable(st), belowTable(st, now), pipelineTable(st), moduleTable(st), streamTable(st, now), forwarderTable(st)}
 	for i := range tables {
 		if err := tables[i].print(w); err != nil {
 			return err
@@ -63,7 +63,10 @@ func printStatus(w io.Writer, st query.Status, now time.Time) error {
 	if err := troubles.print(w); err != nil {
 		return err
 	}
-	return printOutlook(w, st)
+	if err := printOutlook(w, st); err != nil {
+		return err
+	}
+	return printUnended(w, st)
 }
 
 // printOutlook says what will become of forwarders that are behind, if all goes on
@@ -74,8 +77,26 @@ func printOutlook(w io.Writer, st query.Status) error {
 			if c.Full == nil {
 				continue
 			}
-			_, err := fmt.Fprintf(w, "\nat this rate the buffer of %s is full in %s (%s): %s\n", visible(w, c.Stream), fullSpan(c.Full), visible(w, c.Full.By), outcome(w, c.Full.Then, f.Name))
-			if err != nil {
+			said := fmt.Sprintf("at this rate the buffer of %s is full in %s (%s): then ", visible(w, c.Stream), fullSpan(c.Full), visible(w, c.Full.By))
+			if c.Full.InSeconds == 0 {
+				said = fmt.Sprintf("the buffer of %s is full (%s): ", visible(w, c.Stream), visible(w, c.Full.By))
+			}
+			if _, err := fmt.Fprintf(w, "\n%s%s\n", said, outcome(w, c.Full.Then, f.Name)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// printUnended says what is delivered, and kept for the case that a tier above is lost.
+func printUnended(w io.Writer, st query.Status) error {
+	for _, f := range st.Forwarders {
+		for _, c := range f.Streams {
+			if c.Unended == 0 {
+				continue
+			}
+			if _, err := fmt.Fprintf(w, "\n%s records of %s are delivered by %s, and kept until the last agent above has them\n", num(c.Unended), visible(w, c.Stream), visible(w, f.Name)); err != nil {
 				return err
 			}
 		}
@@ -86,17 +107,17 @@ func printOutlook(w io.Writer, st query.Status) error {
 // outcome says what happens when a buffer is full.
 func outcome(w io.Writer, then, forwarder string) string {
 	switch then {
-	case "drop_new":
-		return "then what comes is dropped"
-	case "push_back":
-		return "then senders are told to wait"
+	case "drop_new", "push_back":
+		return "http, relp and relay senders wait; what comes by syslog is dropped"
 	}
-	return "then records are dropped that " + visible(w, forwarder) + " has not delivered"
+	return "records are dropped that " + visible(w, forwarder) + " has not delivered"
 }
 
 // fullIn is when the buffer is full: a question mark where that is not known yet.
 func fullIn(c *query.CursorStatus) string {
 	switch {
+	case c.Full != nil && c.Full.InSeconds == 0:
+		return "now"
 	case c.Full != nil:
 		return fullSpan(c.Full)
 	case c.Measuring:
@@ -139,6 +160,64 @@ func inputTable(st query.Status) table {
 		}
 	}
 	return t
+}
+
+// oldReport is how old an agent's word of itself may be to be shown as how it is: it
+// comes every ten seconds.
+const oldReport = 30 * time.Second
+
+// belowTable is who sends here from agents below. What is not known is a question mark, and so
+// is what follows a number that was so some time ago.
+func belowTable(st query.Status, now time.Time) table {
+	t := table{title: "AGENTS BELOW", head: []string{"NAME", "VERSION", "INPUT", "THROUGH", "STATE", "SEEN", "LAG", "BYTES", "BEHIND", "LOST", "AS_OF"}}
+	names := make(map[string]int)
+	for _, in := range st.Inputs {
+		for _, b := range in.Below {
+			names[b.Name]++
+		}
+	}
+	for _, in := range st.Inputs {
+		for _, b := range in.Below {
+			name := b.Name
+			if b.Renamed {
+				name += "(" + b.Certificate + ")"
+			} else if names[b.Name] > 1 {
+				name += "(" + b.Agent[:min(8, len(b.Agent))] + ")"
+			}
+			t.add(append([]string{name, b.Version, in.Name, b.Through, belowState(&b, now), ago(b.Seen, now)}, belowLag(&b, now)...)...)
+		}
+	}
+	return t
+}
+
+// belowState is whether an agent is there.
+func belowState(b *query.BelowStatus, now time.Time) string {
+	switch {
+	case b.Copies > 1:
+		return fmt.Sprintf("connected×%d", b.Copies)
+	case b.Connected:
+		return "connected"
+	case b.Between > 0 && !b.Before && now.Sub(b.Seen) < time.Minute:
+		return "reported"
+	}
+	return "gone"
+}
+
+// belowLag is the cells from LAG on.
+func belowLag(b *query.BelowStatus, now time.Time) []string {
+	if b.Reported.IsZero() {
+		return []string{"?", "?", "?", "?", "?"}
+	}
+	cells := []string{zero(b.LagRecords), lagSize(int64(b.LagBytes)), span(b.LagSeconds), zero(b.Lost), ago(b.Reported, now)}
+	if (b.Connected || b.Between > 0 && !b.Before) && now.Sub(b.Reported) < oldReport {
+		return cells
+	}
+	for i, cell := range cells[:3] {
+		if cells[i] = cell + "?"; cell == "-" {
+			cells[i] = "0?"
+		}
+	}
+	return cells
 }
 
 func pipelineTable(st query.Status) table {
@@ -193,7 +272,7 @@ func streamTable(st query.Status, now time.Time) table {
 func forwarderTable(st query.Status) table {
 	t := table{title: "FORWARDERS", head: []string{"NAME", "KIND", "TO", "STATE", "RATE", "STREAM", "NEXT", "LAG", "BYTES", "BEHIND", "FULL IN", "DELIVERED", "FILTERED", "EXPIRED", "DEAD"}}
 	for _, f := range st.Forwarders {
-		cells := []string{f.Name, f.Kind, f.To, f.State, rate(f.Rate)}
+		cells := []string{f.Name, f.Kind, destinations(&f), f.State, rate(f.Rate)}
 		if len(f.Streams) == 0 {
 			t.add(append(cells, "", "", "", "", "", "", "", "", "", "")...)
 		}
@@ -205,9 +284,26 @@ func forwarderTable(st query.Status) table {
 	return t
 }
 
+// destinations are where a forwarder sends to, and which of several it is connected to.
+func destinations(f *query.ForwarderStatus) string {
+	all := strings.Split(f.To, ", ")
+	for i, to := range all {
+		if to == f.Using && len(all) > 1 {
+			all[i] += " (in use)"
+		}
+	}
+	return strings.Join(all, ", ")
+}
+
 // troubleTable is the last error of everything that has one.
 func troubleTable(st query.Status, now time.Time) table {
 	t := table{title: "LAST ERRORS", head: []string{"PART", "AGO", "ERROR"}}
+	for _, c := range st.Certificates {
+		t.add(c.Part, "-", c.Error)
+	}
+	for _, c := range st.Ending {
+		t.add(c.Part, "-", fmt.Sprintf("%s expires in %s, on %s; renew it", c.File, span(max(0, c.Until.Sub(now).Seconds())), c.Until.UTC().Format(time.DateOnly)))
+	}
 	for _, in := range st.Inputs {
 		for _, l := range in.Listeners {
 			if l.LastError != "" {
@@ -223,14 +319,24 @@ func troubleTable(st query.Status, now time.Time) table {
 			t.add("module "+m.Name, "-", "its file cannot take the place of the running one, and a start would fail: "+m.Refused)
 		}
 	}
-	for _, f := range st.Forwarders {
-		if f.LastError != "" {
-			text := f.LastError
-			if !f.NextTry.IsZero() {
-				text += "; next try in " + span(max(f.NextTry.Sub(now).Seconds(), 0.1))
-			}
-			t.add("forwarder "+f.Name, ago(f.LastErrorAt, now), text)
-		}
+	for i := range st.Forwarders {
+		addForwarder(&t, &st.Forwarders[i], now)
 	}
 	return t
+}
+
+// addForwarder adds a forwarder's last error, and those of its destinations that it does not name.
+func addForwarder(t *table, f *query.ForwarderStatus, now time.Time) {
+	if f.LastError != "" {
+		text := f.LastError
+		if !f.NextTry.IsZero() {
+			text += "; next try in " + span(max(f.NextTry.Sub(now).Seconds(), 0.1))
+		}
+		t.add("forwarder "+f.Name, ago(f.LastErrorAt, now), text)
+	}
+	for _, to := range f.Destinations {
+		if text := to.URL + ": " + to.LastError; to.LastError != "" && !strings.Contains(f.LastError, text) {
+			t.add("forwarder "+f.Name, ago(to.LastErrorAt, now), text)
+		}
+	}
 }

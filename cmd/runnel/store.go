@@ -99,10 +99,10 @@ func (g *globals) printReport(dir string, r *storage.Report) error {
 		fmt.Fprintf(&b, "%s: %s\n", p.File, p.Text)
 	}
 	if r.StateLost {
-		b.WriteString("state: state.db cannot be read; cursors and what modules keep are rebuilt from the segments, as far as those go back, and a new epoch begins\n")
+		b.WriteString("state: state.db cannot be read; cursors and what modules keep are rebuilt from the segments, as far as those go back, and history may have forked\n")
 	}
 	if r.StateBehind {
-		b.WriteString("state: the newest is missing, so what modules keep may be older than the records; a new epoch begins\n")
+		b.WriteString("state: the newest is missing, so what modules keep may be older than the records, and history may have forked\n")
 	}
 	for _, l := range r.Lost {
 		fmt.Fprintf(&b, "lost: %s of stream %s, offsets %d to %d\n", records(l.To-l.From), l.Stream, l.From, l.To-1)

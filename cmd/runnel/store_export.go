@@ -44,7 +44,7 @@ func (c storeExportCmd) Run(g *globals) error {
 	if g.Output == "raw" {
 		e.format = "raw"
 	}
-	e.meta.OriginAgent, e.meta.OriginEpoch = s.Identity()
+	e.meta.OriginAgent, _ = s.Identity()
 	for _, name := range c.Stream {
 		if !slices.ContainsFunc(s.Streams(), func(i storage.StreamInfo) bool { return i.Name == name }) {
 			return errors.Join(usageError{fmt.Errorf("no stream %q in %s", name, c.Path)}, s.Close())
@@ -127,7 +127,8 @@ func (e *exporter) stream(i storage.StreamInfo) error {
 			at = h.Next
 			continue
 		}
-		first, err := e.store.ReadBlock(i.Name, at, b)
+		first, epoch, err := e.store.ReadBlock(i.Name, at, b)
+		e.meta.OriginEpoch = epoch
 		switch {
 		case errors.Is(err, storage.ErrDamaged):
 			e.damaged += h.Next - max(h.First, at)

@@ -83,7 +83,7 @@ func New(t testing.TB, kind forwarders.Kind, options config.Options) forwarders.
 func newWith(t testing.TB, kind forwarders.Kind, options config.Options, names *net.Resolver) forwarders.Forwarder {
 	t.Helper()
 	f, err := kind.New(options, forwarders.Setup{Name: "test", Agent: "vm-17", Version: "test",
-		Log: zerolog.Nop(), Metrics: metrics.NewSet(), Resolver: names})
+		Log: zerolog.Nop(), Metrics: metrics.NewSet(), Resolver: names, Source: new(Source)})
 	if err != nil {
 		t.Fatalf("New: %v", err)
 	}

@@ -8,12 +8,17 @@ import (
 	"testing"
 	"time"
 
+	"github.com/klauspost/compress/s2"
+
 	"github.com/runnel-log/runnel/forwarders"
 	"github.com/runnel-log/runnel/record"
 )
 
 // AgentID is the agent in the keys of batches made here.
 const AgentID = "7f3c0000000000000000000000000001"
+
+// Epoch is that under which batches made here were written.
+const Epoch = 3
 
 // Record is the record at an offset as the suite makes it: its message names
 // the offset and is followed by text.
@@ -56,7 +61,7 @@ func Batch(t testing.TB, stream string, from, to uint64, text func(offset uint64
 		text = func(uint64) string { return "GET /healthz 200" }
 	}
 	b := &forwarders.Batch{Stream: stream, Records: new(record.Batch),
-		Key: fmt.Sprintf("%s/3/%s/%d-%d", AgentID, stream, from, to-1)}
+		Key: fmt.Sprintf("%s/3/%s/%d-%d", AgentID, stream, from, to-1), Epoch: Epoch, First: from, Next: to}
 	for offset := from; offset < to; offset++ {
 		if err := b.Records.Append(Record(offset, text(offset))); err != nil {
 			t.Fatalf("append record %d: %v", offset, err)
@@ -64,6 +69,18 @@ func Batch(t testing.TB, stream string, from, to uint64, text func(offset uint64
 		b.Offsets = append(b.Offsets, offset)
 	}
 	return b
+}
+
+// Block makes of a batch one that is a block of the store, whose records are from o on; zero: from here.
+func Block(b *forwarders.Batch, o record.Origin) *forwarders.Batch {
+	whole, n := *b, b.Records.Len()
+	last := o
+	if !o.IsZero() {
+		last.Sequence += uint64(n - 1)
+	}
+	whole.Records, whole.Block = nil, &record.Block{Body: s2.Encode(nil, b.Records.Bytes()), Count: n, Raw: b.Records.Size(), Origin: o,
+		Sum: record.DigestOf(b.Records.At(n-1), &last).Sum(b.Offsets[n-1])}
+	return &whole
 }
 
 // scribble overwrites all of b, as its owner may after Deliver has returned.

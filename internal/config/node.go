@@ -28,6 +28,12 @@ type Options interface {
 	Check(at *At)
 }
 
+// A Warner is Options that may be good and yet not what was meant. Warn reports that, to
+// `runnel check` alone; agent is the name of the agent that they are of.
+type Warner interface {
+	Warn(at *At, agent string)
+}
+
 // Bytes is a size, written 512KiB, 1MiB, 8GiB, 10MB or as a plain number of bytes.
 type Bytes int64
 

@@ -122,6 +122,21 @@ func (n *Node) KeyAt(ps *Problems, name string) *At {
 	return n.At(ps).Key(name)
 }
 
+// MissingFile is Problemf of a file that is not there, whose name the error has. The value of
+// an environment variable in that name is shown, since the mistake is likely there:
+// where the name is absolute, and so no secret that stands there by mistake.
+func (a *At) MissingFile(err error) {
+	text, _ := a.node.Text()
+	if !strings.HasPrefix(text, "/") || strings.ContainsFunc(text, func(r rune) bool { return r < ' ' }) {
+		a.Problemf("%v", err)
+		return
+	}
+	if !a.node.doc.alreadyReported(a.path) {
+		at := a.node.where()
+		*a.problems = append(*a.problems, Problem{File: a.node.doc.name, Line: at.line, Col: at.col, Width: at.width, Path: a.path, Text: err.Error(), doc: a.node.doc})
+	}
+}
+
 // Key returns the value under key, or the node itself where the key is absent.
 func (a *At) Key(name string) *At {
 	if n := a.node.Key(name); n != nil && a.path == a.node.Path {

@@ -20,7 +20,7 @@ func sample(t testing.TB) record.View {
 	r.Severity, r.Facility = 3, 4
 	r.Host, r.App, r.ProcID = []byte("web-1"), []byte("nginx"), []byte("2833")
 	r.Message = []byte("GET /healthz 200 ünïcode")
-	r.Input, r.Peer = []byte("docker"), []byte("127.0.0.1")
+	r.Input, r.Peer, r.Agent = []byte("docker"), []byte("127.0.0.1"), []byte("web1")
 	r.Attrs.SetInt("status", 503)
 	r.Attrs.SetFloat("took", 1.5)
 	r.Attrs.SetBool("cached", true)
@@ -104,6 +104,8 @@ func TestConditions(t *testing.T) {
 	f(`stream == "app"`, true, false)
 	f(`stream in ["app", "errors"]`, true, false)
 	f(`input == "docker" && peer == "127.0.0.1" || procid == "1"`, true, false)
+	f(`agent == "web1"`, true, false)
+	f(`agent startsWith "db"`, false, false)
 	// Attributes.
 	f(`attrs.status >= 500`, true, false)
 	f(`attrs.status == 503.0`, true, false)

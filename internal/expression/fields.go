@@ -37,17 +37,18 @@ const (
 	fieldStream
 	fieldInput
 	fieldPeer
+	fieldAgent
 )
 
 var fieldNames = []string{"time", "received", "severity", "facility", "host", "app", "procid", "msgid",
-	"message", "stream", "input", "peer", attrsName}
+	"message", "stream", "input", "peer", "agent", attrsName}
 
 // attrsName is the name that the attributes go by.
 const attrsName = "attrs"
 
 // fieldNamed returns the number of a field, and -1 for attrs and unknown names.
 func fieldNamed(name string) int {
-	for i, f := range fieldNames[:fieldPeer+1] {
+	for i, f := range fieldNames[:fieldAgent+1] {
 		if f == name {
 			return i
 		}
@@ -83,6 +84,8 @@ func fieldBytes(v record.View, field int) []byte {
 		b = v.Input()
 	case fieldPeer:
 		b = v.Peer()
+	case fieldAgent:
+		b = v.Agent()
 	}
 	if len(b) == 0 {
 		return nil

@@ -20,7 +20,7 @@ type draw struct{ *rand.Rand }
 func (d draw) of(words ...string) string { return words[d.IntN(len(words))] }
 
 func (d draw) field() string {
-	return d.of("severity", "facility", "host", "app", "procid", "msgid", "message", "stream", "input", "peer",
+	return d.of("severity", "facility", "host", "app", "procid", "msgid", "message", "stream", "input", "peer", "agent",
 		"attrs.a", "attrs.b", "attrs.c.d", `attrs["c.d"]`, "attrs.j.x", "attrs.j.y.z", "attrs.j", "attrs.nope", "attrs.n.o.p", "time", "received")
 }
 
@@ -65,7 +65,7 @@ func (d draw) record(t testing.TB) record.View {
 	}
 	r.Received = sampleTime.UnixNano()
 	r.Host, r.App, r.ProcID, r.MsgID = d.text(), d.text(), d.text(), d.text()
-	r.Stream, r.Message, r.Input, r.Peer = d.text(), d.text(), d.text(), d.text()
+	r.Stream, r.Message, r.Input, r.Peer, r.Agent = d.text(), d.text(), d.text(), d.text(), d.text()
 	for _, key := range []string{"a", "b", "c.d", "j", "j.x", "n", "n.o"} {
 		d.attr(&r.Attrs, key)
 	}

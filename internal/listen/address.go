@@ -1,6 +1,7 @@
 package listen
 
 import (
+	"cmp"
 	"fmt"
 	"net"
 	"net/netip"
@@ -26,71 +27,101 @@ const DefaultMode os.FileMode = 0o660
 // the BSDs, with its closing NUL.
 const maxPath = 103
 
+// Usual is what an address is likely to be, for errors to suggest. The zero value is
+// syslog's.
+type Usual struct {
+	Scheme string // to write where there is none; empty: tcp or udp
+	Port   int    // likewise; 0: 514
+	To     bool   // the address is sent to, so that it needs a host
+}
+
 // Parse takes a URL apart: tcp://HOST:PORT, tls://HOST:PORT, udp://HOST:PORT,
 // unix://PATH or unixgram://PATH, the last two with ?mode=0660 after the path
 // where wanted. An empty HOST means everywhere. The error says what to write.
-func Parse(url string) (Address, error) {
+func Parse(url string) (Address, error) { return Usual{}.Parse(url) }
+
+// Parse is the function of that name; its errors suggest what is usual.
+func (u Usual) Parse(url string) (Address, error) {
 	scheme, rest, found := strings.Cut(url, "://")
 	if !found {
-		return Address{}, noScheme(url)
+		return Address{}, u.noScheme(url)
 	}
 	switch scheme {
 	case "tcp", "tls", "udp":
-		return parseHostPort(url, scheme, rest)
+		return u.parseHostPort(url, scheme, rest)
 	case "unix", "unixgram":
 		return parsePath(url, scheme, rest)
+	}
+	if u.Scheme != "" {
+		return Address{}, fmt.Errorf("%q has the unknown scheme %q; write %q", url, scheme, u.Scheme+"://"+rest)
 	}
 	return Address{}, fmt.Errorf("%q has the unknown scheme %q; use one of tcp, tls, udp, unix, unixgram", url, scheme)
 }
 
 // noScheme guesses what was meant by an address without "://".
-func noScheme(url string) error {
+func (u Usual) noScheme(url string) error {
 	scheme, rest, found := strings.Cut(url, ":")
 	switch {
 	case found && (scheme == "tcp" || scheme == "tls" || scheme == "udp"):
 		if isPort(rest) {
-			return fmt.Errorf("%q has no host part; write %q to listen everywhere", url, scheme+"://:"+rest)
+			return fmt.Errorf("%q has no host part; write %s", url, u.everywhere(scheme, rest))
 		}
 		return fmt.Errorf("%q has no \"//\"; write %q", url, scheme+"://"+strings.TrimLeft(rest, "/"))
 	case found && (scheme == "unix" || scheme == "unixgram"):
 		return fmt.Errorf("%q has no \"//\"; write %q", url, scheme+"://"+rest)
+	case strings.HasPrefix(url, "/") && u.Scheme != "":
+		return fmt.Errorf("%q has no scheme; write %q", url, "unix://"+url)
 	case strings.HasPrefix(url, "/"):
 		return fmt.Errorf("%q has no scheme; write %q or %q", url, "unix://"+url, "unixgram://"+url)
 	case isPort(url):
-		return fmt.Errorf("%q has no scheme; write %q to listen everywhere", url, "udp://:"+url)
+		return fmt.Errorf("%q has no scheme; write %s", url, u.everywhere(cmp.Or(u.Scheme, "udp"), url))
 	case url == "":
-		return fmt.Errorf("the address is empty; write one such as %q", "tcp://127.0.0.1:514")
+		return fmt.Errorf("the address is empty; write one such as %q", cmp.Or(u.Scheme, "tcp")+"://127.0.0.1:"+u.port())
+	case u.Scheme != "" && !strings.Contains(url, ":"):
+		return fmt.Errorf("%q has no scheme and no port; write %q", url, u.Scheme+"://"+url+":"+u.port())
+	case u.Scheme != "":
+		return fmt.Errorf("%q has no scheme; write %q", url, u.Scheme+"://"+url)
 	}
 	return fmt.Errorf("%q has no scheme; write %q or %q", url, "tcp://"+url, "udp://"+url)
 }
+
+// everywhere is what to write where there is a port alone.
+func (u Usual) everywhere(scheme, port string) string {
+	if u.To {
+		return strconv.Quote(scheme + "://HOST:" + port)
+	}
+	return strconv.Quote(scheme+"://:"+port) + " to listen everywhere"
+}
+
+func (u Usual) port() string { return strconv.Itoa(cmp.Or(u.Port, 514)) }
 
 func isPort(s string) bool {
 	_, err := strconv.ParseUint(s, 10, 16)
 	return err == nil
 }
 
-func parseHostPort(url, scheme, rest string) (Address, error) {
+func (u Usual) parseHostPort(url, scheme, rest string) (Address, error) {
 	if at := strings.IndexAny(rest, "/?#@"); at >= 0 {
 		return Address{}, fmt.Errorf("%q has %q after the host; write only host and port, as in %q",
-			url, rest[at:], scheme+"://127.0.0.1:514")
+			url, rest[at:], scheme+"://127.0.0.1:"+u.port())
 	}
 	host, port, err := net.SplitHostPort(rest)
 	if err != nil {
 		bare := strings.Trim(rest, "[]")
 		if ip, bad := netip.ParseAddr(bare); bad == nil && ip.Is6() {
-			return Address{}, fmt.Errorf("%q has no port; write %q", url, scheme+"://["+bare+"]:514")
+			return Address{}, fmt.Errorf("%q has no port; write %q", url, scheme+"://["+bare+"]:"+u.port())
 		}
 		if isPort(rest) {
-			return Address{}, fmt.Errorf("%q has no host part; write %q to listen everywhere", url, scheme+"://:"+rest)
+			return Address{}, fmt.Errorf("%q has no host part; write %s", url, u.everywhere(scheme, rest))
 		}
 		if strings.Count(rest, ":") > 1 {
 			return Address{}, fmt.Errorf("%q has colons in its host; write an IPv6 address in brackets, as in %q",
-				url, scheme+"://[::1]:514")
+				url, scheme+"://[::1]:"+u.port())
 		}
-		return Address{}, fmt.Errorf("%q has no port; write %q", url, scheme+"://"+rest+":514")
+		return Address{}, fmt.Errorf("%q has no port; write %q", url, scheme+"://"+rest+":"+u.port())
 	}
 	if host == "*" {
-		return Address{}, fmt.Errorf("%q has the host \"*\"; write %q to listen everywhere", url, scheme+"://:"+port)
+		return Address{}, fmt.Errorf("%q has the host \"*\"; write %s", url, u.everywhere(scheme, port))
 	}
 	n, err := strconv.ParseUint(port, 10, 16)
 	if err != nil {

@@ -96,3 +96,27 @@ func TestIsLocal(t *testing.T) {
 	f("udp://:1", false)
 	f("tcp://10.0.0.1:1", false)
 }
+
+func TestUsualIsSuggested(t *testing.T) {
+	here, there := Usual{Scheme: "tls", Port: 6515}, Usual{Scheme: "tls", Port: 6515, To: true}
+	f := func(u Usual, url, want string) {
+		t.Helper()
+		if _, err := u.Parse(url); err == nil || err.Error() != want {
+			t.Errorf("%q: got %v, want %s", url, err, want)
+		}
+	}
+	f(there, "tls://c", `"tls://c" has no port; write "tls://c:6515"`)
+	f(there, "c:6515", `"c:6515" has no scheme; write "tls://c:6515"`)
+	f(there, "c", `"c" has no scheme and no port; write "tls://c:6515"`)
+	f(there, "tls://::1", `"tls://::1" has no port; write "tls://[::1]:6515"`)
+	f(there, "https://c:6515", `"https://c:6515" has the unknown scheme "https"; write "tls://c:6515"`)
+	f(there, "6515", `"6515" has no scheme; write "tls://HOST:6515"`)
+	f(there, "tls://*:6515", `"tls://*:6515" has the host "*"; write "tls://HOST:6515"`)
+	f(there, "/run/relay", `"/run/relay" has no scheme; write "unix:///run/relay"`)
+	f(there, "", `the address is empty; write one such as "tls://127.0.0.1:6515"`)
+	f(here, "6515", `"6515" has no scheme; write "tls://:6515" to listen everywhere`)
+	f(here, "tls:6515", `"tls:6515" has no host part; write "tls://:6515" to listen everywhere`)
+	if a, err := there.Parse("tls://c:1"); err != nil || a.Host != "c" || a.Port != 1 {
+		t.Errorf("got %+v, %v", a, err)
+	}
+}

@@ -21,6 +21,7 @@ type scenario struct {
 	copies   bool  // the original's disk may be copied
 	lives    bool  // the original may be copied with its memory
 	failover bool  // the original may turn to the other relay
+	perishes bool  // the first relay may be lost for ever, and records are kept until their end
 	joined   bool  // frames may hold records of several commits, of which a copy may lack some
 	reorder  bool  // of messages; there is one way, so that records keep their order
 	records  [2]int
@@ -29,6 +30,7 @@ type scenario struct {
 var scenarios = []scenario{
 	{name: "network", reorder: true, records: [2]int{2, 0}},
 	{name: "failover", failover: true, records: [2]int{2, 0}},
+	{name: "relay lost", failover: true, perishes: true, records: [2]int{modelRecords, 0}},
 	{name: "sender restored", roll: []int{original}, records: [2]int{modelRecords, 0}},
 	{name: "relay restored", roll: []int{relay1}, failover: true, records: [2]int{1, 0}},
 	{name: "relay and final restored", roll: []int{relay1, final}, records: [2]int{modelRecords, 0}},
@@ -76,7 +78,7 @@ func (s *scenario) steps(w *world, f *flaws) (all []step) {
 			if w.says(i) {
 				fault("%d loses its connection, and what is on it%.0d%.0d", [3]int{i}, func(w *world) { w.own(i).speaking = false; w.silence(i) })
 			}
-			if s.failover && i == original {
+			if s.failover && i == original && !w.perished {
 				fault("%d turns to the other relay%.0d%.0d", [3]int{i}, func(w *world) {
 					p := w.own(i)
 					p.speaking, p.upstream = false, relay1+relay2-p.upstream
@@ -94,7 +96,12 @@ func (s *scenario) steps(w *world, f *flaws) (all []step) {
 func (w *world) owes(i int) bool {
 	p := w.places[i]
 	for at := range uint64(len(p.log)) {
-		if !p.ackedByAny(p.part(at + 1)) {
+		part := p.part(at + 1)
+		has := p.ackedByAny(part)
+		if w.keeps && i <= copied {
+			has = p.ackedBy(p.upstream, part)
+		}
+		if !has && !p.doubt[part.Line].Has(part.Range) {
 			return true
 		}
 	}
@@ -125,6 +132,9 @@ func (s *scenario) disasters(w *world, f *flaws, fault func(string, [3]int, func
 				w.open(i, f)
 			})
 		}
+	}
+	if s.perishes && !w.perished {
+		fault("%d is lost for ever%.0d%.0d", [3]int{relay1}, func(w *world) { w.faults++; w.perish() })
 	}
 	if s.copies && !w.places[copied].there {
 		fault("%d is copied%.0d%.0d", [3]int{}, func(w *world) {
@@ -197,7 +207,7 @@ func (w *world) settle(f *flaws) {
 		for _, i := range []int{original, copied, relay1, relay2} {
 			p := w.places[i]
 			for _, up := range []int{relay1, relay2, final} {
-				if !p.there || (up == final) != (i > copied) {
+				if !p.there || !w.places[up].there || (up == final) != (i > copied) {
 					continue
 				}
 				p.speaking, p.upstream = false, up
@@ -234,7 +244,7 @@ func (s *scenario) explore(faults, limit int, f *flaws) (states int, broken stri
 	}
 	start := newWorld(faults)
 	start.records = s.records
-	start.joined = s.joined
+	start.joined, start.keeps = s.joined, s.perishes
 	if !s.lives { // there is always one to compare
 		for _, p := range start.places {
 			if p.known != nil {
@@ -263,7 +273,7 @@ func (s *scenario) explore(faults, limit int, f *flaws) (states int, broken stri
 			seen[h] = struct{}{}
 			st.do = nil // or the trace keeps every world
 			t := &trace{n.t, st}
-			if what := w.broken(s.reorder); what != "" {
+			if what := w.broken(s.reorder, f); what != "" {
 				return states, what + "\n  " + t.String()
 			}
 			queue = append(queue, node{w, t})
@@ -271,7 +281,7 @@ func (s *scenario) explore(faults, limit int, f *flaws) (states int, broken stri
 		if quiet { // nothing happens any more by itself
 			w := n.w.clone()
 			w.settle(f)
-			what := w.broken(s.reorder)
+			what := w.broken(s.reorder, f)
 			if what == "" {
 				what = w.lost()
 			}
@@ -322,4 +332,7 @@ func TestSeededFlawsAreFound(t *testing.T) {
 	f("failover", 1, flaws{noOrigins: true})
 	f("relay restored", 1, flaws{noReserve: true})
 	f("copied alive", 1, flaws{noForks: true})
+	f("copied alive", 1, flaws{noProof: true})
+	f("network", 1, flaws{hopEnds: true})
+	f("relay lost", 1, flaws{noKeep: true})
 }

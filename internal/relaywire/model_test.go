@@ -39,6 +39,7 @@ type place struct {
 	log   []entry
 	known *Known
 	acked [places]map[Line]Ranges // by receiver, of the own lines; what of it is on disk may be older
+	doubt map[Line]Ranges         // never to be sent
 
 	// In memory.
 	epoch    uint32
@@ -66,6 +67,8 @@ type world struct {
 	faults   int            // left
 	joined   bool           // a frame may hold the records of several commits
 	alive    bool           // the original was copied with its memory
+	keeps    bool           // what has not come to its end is offered to any relay
+	perished bool           // the first relay is lost for ever
 	records  [2]int         // that each instance may still make
 	contents byte
 	epochs   uint32
@@ -85,6 +88,9 @@ type flaws struct {
 	noForks     bool // nobody looks whether a session continues the one before
 	noHoles     bool // frames may leave something out
 	earlyAcks   bool // acknowledged, then stored
+	noProof     bool // what is there counts as delivered, whoever wrote it
+	hopEnds     bool // what a relay has is said to have come to its end
+	noKeep      bool // what another has acknowledged is not offered, though that one may be lost
 }
 
 func newWorld(faults int) *world {
@@ -115,8 +121,13 @@ func (w *world) open(i int, f *flaws) {
 		p.epoch = w.epochs
 	}
 	p.upstream, p.session, p.speaking = next(i), 0, false
+	if w.perished && i <= copied {
+		p.upstream = relay2
+	}
 	p.known = p.known.clone()
-	p.known.current = make(map[Writer]*course)
+	for _, a := range p.known.agents {
+		clear(a.current)
+	}
 	if f.marksApart {
 		p.known = NewKnown()
 	}
@@ -146,38 +157,96 @@ func (p *place) ackedByAny(part Part) bool {
 // connect begins a session; heard says that the answer came through.
 func (w *world) connect(i int, heard bool, f *flaws) {
 	p, r := w.places[i], w.places[w.places[i].upstream]
-	h := &Hello{Writer: Writer{p.agent, p.epoch}}
-	for at := range uint64(len(p.log)) {
-		part := p.part(at + 1)
-		if p.ackedByAny(part) && (f.noReserve || !p.ackedBy(p.upstream, part)) {
-			continue
-		}
-		if n := len(h.Parts); n > 0 && h.Parts[n-1].Line == part.Line && h.Parts[n-1].To == part.From {
-			h.Parts[n-1].To = part.To
-		} else {
-			h.Parts = append(h.Parts, part)
-		}
-	}
-	if next := uint64(len(p.log)) + 1; len(h.Parts) == 0 || h.Parts[len(h.Parts)-1].Epoch != p.epoch {
-		h.Parts = append(h.Parts, Part{p.lineOf(p.epoch), Range{next, next}})
-	}
 	w.nonces++
+	writer, s := Writer{p.agent, p.epoch}, Session(w.nonces)
 	r.known = r.known.clone()
-	welcome := r.known.Hello(h, Session(w.nonces))
+	r.known.Begin(writer, s)
 	if !heard {
 		return
 	}
-	p.session, p.speaking = welcome.Session, true
-	if !f.noForks && w.forked(i, welcome) {
-		p.speaking = false // and it connects again, as another run
-		return
+	p.session, p.speaking = s, true
+	for from := 0; from < len(p.log); {
+		to := from
+		for to < len(p.log) && p.log[to].epoch == p.log[from].epoch {
+			to++
+		}
+		if !w.ask(i, writer, Part{p.lineOf(p.log[from].epoch), Range{uint64(from) + 1, uint64(to) + 1}}, f) {
+			p.speaking = false // and it connects again, as another run
+			return
+		}
+		from = to
 	}
-	missing := welcome.Missing
+	if n := len(p.log); n == 0 || p.log[n-1].epoch != p.epoch {
+		next := uint64(n) + 1
+		w.ask(i, writer, Part{p.lineOf(p.epoch), Range{next, next}}, f)
+	}
+}
+
+// ask asks for a line, of which own is all that there is, and sends what is missing. It reports
+// whether the session goes on.
+func (w *world) ask(i int, writer Writer, own Part, f *flaws) bool {
+	p, known := w.places[i], w.places[w.places[i].upstream].known
+	q := &Ask{Stream: own.Stream, Epoch: own.Epoch}
+	mine := Own{Range: own.Range, Running: own.Epoch == p.epoch}
+	for at := own.From; at < own.To; at++ {
+		part := p.part(at)
+		if p.ackedBy(p.upstream, part) || w.keeps && p.ackedByAny(part) {
+			mine.Acked = mine.Acked.Add(part.Range)
+		}
+		if !p.doubt[own.Line].Has(part.Range) && (!p.ackedByAny(part) || p.ackedBy(p.upstream, part) && !f.noReserve || w.keeps && !f.noKeep) {
+			q.Parts = q.Parts.Add(part.Range)
+		}
+	}
+	if mine.Running {
+		q.Parts = q.Parts.Add(Range{own.To, never})
+	}
+	if len(q.Parts) == 0 {
+		return true
+	}
+	tell, err := known.Ask(writer, p.session, q)
+	if err != nil {
+		panic(err)
+	}
+	o, err := tell.Compare(q, mine, p.sum)
+	if err != nil {
+		panic(err)
+	}
+	if f.noForks {
+		o = Outcome{Send: Ranges(tell.Missing)}
+	}
+	if f.noProof {
+		o.Delivered, o.Doubt, o.Other = append(o.Delivered, o.Doubt...), nil, false
+	}
+	for _, d := range o.Delivered {
+		p.ack(p.upstream, Part{own.Line, d})
+	}
+	if len(o.Doubt) > 0 {
+		doubt := cloneLines(p.doubt)
+		for _, d := range o.Doubt {
+			doubt[own.Line] = doubt[own.Line].Add(d)
+			for at := d.From; at < d.To; at++ {
+				w.unsure = append(slices.Clip(w.unsure), p.log[at-1].content)
+			}
+		}
+		p.doubt = doubt
+	}
+	if o.Other && mine.Running {
+		w.epochs++
+		p.epoch = w.epochs
+		return false
+	}
+	if len(o.Doubt) > 0 {
+		return w.ask(i, writer, own, f)
+	}
+	missing := slices.Clone(o.Send)
+	for _, a := range o.Again {
+		missing = missing.Add(a)
+	}
 	if f.cursorRules {
-		missing = h.Parts
+		missing = q.Parts
 	}
-	for _, m := range missing {
-		for r := m.Range; r.Len() > 0; {
+	for _, m := range within(missing, own.Range) {
+		for r := m; r.Len() > 0; {
 			frame := r
 			if !w.joined {
 				frame.To = r.From + 1
@@ -186,50 +255,11 @@ func (w *world) connect(i int, heard bool, f *flaws) {
 			r.From = frame.To
 		}
 	}
+	return true
 }
 
-// forked looks through the lines of a place whether somebody else has written them. Of
-// those it gives up what is not acknowledged; if its own run's is among them, another begins.
-func (w *world) forked(i int, welcome *Welcome) (any bool) {
-	p := w.places[i]
-	for from := 0; from < len(p.log); {
-		to := from
-		for to < len(p.log) && p.log[to].epoch == p.log[from].epoch {
-			to++
-		}
-		own, unsure := Part{p.lineOf(p.log[from].epoch), Range{uint64(from) + 1, uint64(to) + 1}}, Ranges(nil)
-		for at := own.From; at < own.To; at++ {
-			if !p.ackedByAny(p.part(at)) {
-				unsure = unsure.Add(Range{at, at + 1})
-			}
-		}
-		alive := own.Epoch == p.epoch
-		doubt, other := welcome.Compare(own, unsure, alive, p.sum)
-		if other {
-			doubt, any = unsure, true
-		}
-		for _, u := range doubt {
-			for at := u.From; at < u.To; at++ {
-				w.unsure = append(slices.Clip(w.unsure), p.log[at-1].content)
-				p.ack(p.upstream, p.part(at)) // never to be sent
-			}
-		}
-		if other && alive {
-			w.epochs++
-			p.epoch = w.epochs
-		}
-		from = to
-	}
-	return any
-}
-
-// sum is the checksum of some records.
-func (p *place) sum(r Range) (sum uint64) {
-	for at := r.From; at < r.To; at++ {
-		sum = sum<<8 | uint64(p.log[at-1].content)
-	}
-	return sum
-}
+// sum is the checksum of a record.
+func (p *place) sum(at uint64) (uint64, bool) { return uint64(p.log[at-1].content), true }
 
 func (p *place) ack(r int, part Part) {
 	lines := cloneLines(p.acked[r])
@@ -255,12 +285,12 @@ func (w *world) store(i int, content byte, origin *Part) {
 func (w *world) send(i int, r Range) {
 	p := w.places[i]
 	part := Part{p.lineOf(p.log[r.From-1].epoch), r}
-	m := message{from: i, to: p.upstream, session: p.session, writer: Writer{p.agent, p.epoch}, data: Data{Part: part, Sum: p.sum(r)}}
+	m := message{from: i, to: p.upstream, session: p.session, writer: Writer{p.agent, p.epoch}, data: Data{Part: part, Sum: uint64(p.log[r.To-2].content)}}
 	for at := r.From; at < r.To; at++ {
 		e := p.log[at-1]
 		m.contents = append(m.contents, e.content)
 		if e.origin != p.part(at) {
-			m.data.Origins = append(m.data.Origins, Print{e.origin, uint64(e.content)})
+			m.data.Origins = append(m.data.Origins, e.origin)
 		}
 	}
 	w.net = append(slices.Clip(w.net), m)
@@ -276,15 +306,17 @@ func (w *world) deliver(m message, f *flaws) {
 		return
 	}
 	p.known = p.known.clone()
-	if c := p.known.current[m.writer]; f.noHoles && c != nil {
-		c.plans = make(map[Line]plan)
+	c := p.known.agent(m.writer.Agent).current[m.writer.Epoch]
+	if f.noHoles && c != nil {
+		c.plans[m.data.Line] = plan{next: never}
 	}
 	v, err := p.known.Judge(m.writer, m.session, &m.data)
 	if f.cursorRules && !errors.Is(err, ErrFenced) && !errors.Is(err, ErrHole) {
-		v, err = &Verdict{Missing: []Range{m.data.Range}}, nil
+		v, err = &Verdict{Missing: []Range{m.data.Range}, data: &m.data, course: c}, nil
 		for _, o := range m.data.Origins {
 			v.Origins = append(v.Origins, []Range{o.Range})
 		}
+		p.known.note(v)
 	}
 	if err != nil { // the connection ends
 		if from := w.places[m.from]; from.session == m.session {
@@ -292,12 +324,12 @@ func (w *world) deliver(m message, f *flaws) {
 		}
 		return
 	}
-	p.known.Take(m.writer, m.session, &m.data)
+	p.known.Take(v)
 	for n, content := range m.contents {
 		origin := Part{m.data.Line, Range{m.data.From + uint64(n), m.data.From + uint64(n) + 1}}
 		known := len(v.Missing) == 0
 		if len(m.data.Origins) > 0 {
-			origin = m.data.Origins[n].Part
+			origin = m.data.Origins[n]
 			known = known || len(v.Origins[n]) == 0 && !f.noOrigins
 		}
 		if !known {
@@ -332,7 +364,7 @@ func (w *world) crash(i int, forgets bool, f *flaws) {
 
 // disk is what of a place a copy of its directory holds.
 func (p *place) disk() *place {
-	c := &place{there: true, agent: p.agent, log: slices.Clip(p.log), known: p.known.clone(), epoch: p.epoch}
+	c := &place{there: true, agent: p.agent, log: slices.Clip(p.log), known: p.known.clone(), epoch: p.epoch, doubt: p.doubt}
 	for r := range places {
 		c.acked[r] = cloneLines(p.acked[r])
 	}
@@ -348,14 +380,16 @@ func cloneLines(m map[Line]Ranges) map[Line]Ranges {
 }
 
 func (k *Known) clone() *Known {
-	c := NewKnown()
-	for a, l := range k.lines {
-		c.lines[a] = line{slices.Clone(l.ranges), slices.Clip(l.last)}
+	c := &Known{agents: make(map[Agent]*agent, len(k.agents)), prints: k.prints, room: k.room} // without owners
+	for id, a := range k.agents {
+		to := &agent{lines: maps.Clone(a.lines), current: make(map[uint32]*course, len(a.current)), used: a.used}
+		for epoch, s := range a.current {
+			c := *s
+			c.plans = maps.Clone(s.plans)
+			to.current[epoch] = &c
+		}
+		c.agents[id] = to
 	}
-	for w, s := range k.current {
-		c.current[w] = &course{s.session, maps.Clone(s.plans)}
-	}
-	c.prints = k.prints
 	return c
 }
 
@@ -375,7 +409,7 @@ func (w *world) own(i int) *place {
 
 // broken says which promise the world breaks now; empty if none. Order is kept along
 // one way; who takes another does not wait for the first.
-func (w *world) broken(ordered bool) string {
+func (w *world) broken(ordered bool, f *flaws) string {
 	for i, p := range w.places {
 		seen := [256]bool{}
 		for n, e := range p.log {
@@ -386,6 +420,57 @@ func (w *world) broken(ordered bool) string {
 				return fmt.Sprintf("place %d has %q twice", i, e.content)
 			}
 			seen[e.content] = true
+		}
+	}
+	return w.early(f)
+}
+
+// perish has the first relay be gone, disk and all.
+func (w *world) perish() {
+	w.places[relay1], w.perished = &place{}, true
+	w.net = slices.DeleteFunc(slices.Clone(w.net), func(m message) bool { return m.from == relay1 || m.to == relay1 })
+	for i := range copied + 1 {
+		if w.places[i].there && w.places[i].upstream == relay1 {
+			p := w.own(i)
+			p.speaking, p.upstream = false, relay2
+		}
+	}
+}
+
+// early says what a relay may tell a sender has come to its end, and the last tier does not have: all that the relay knows of,
+// once the last tier has acknowledged all that the relay holds. That one must not have been put back, and offsets
+// that two copies have both written are nobody's.
+func (w *world) early(f *flaws) string {
+	if w.alive || w.snapshot[final] != nil && !w.snapshot[final].there {
+		return ""
+	}
+	arrived := [256]bool{}
+	for _, e := range w.places[final].log {
+		arrived[e.content] = true
+	}
+	for _, c := range w.unsure {
+		arrived[c] = true // said to be in doubt
+	}
+	for r := relay1; r <= relay2; r++ {
+		relay, all := w.places[r], true
+		if !relay.there {
+			continue
+		}
+		for at := range relay.log {
+			part := relay.part(uint64(at) + 1)
+			all = all && (relay.ackedBy(final, part) || relay.doubt[part.Line].Has(part.Range))
+		}
+		if !all && !f.hopEnds {
+			continue
+		}
+		for i := range copied + 1 {
+			p := w.places[i]
+			for at, e := range p.log {
+				part := p.part(uint64(at) + 1)
+				if a := relay.known.agents[part.Agent]; a != nil && a.lines[arrival{epoch: part.Epoch, stream: part.Stream}].ranges.Has(part.Range) && !arrived[e.content] {
+					return fmt.Sprintf("place %d may say that %q of instance %d has come to its end, and it has not arrived", r, e.content, i)
+				}
+			}
 		}
 	}
 	return ""
@@ -464,23 +549,32 @@ func (w *world) key(b []byte) []byte {
 			lines(p.acked[r])
 			lines(p.onDisk[r])
 		}
-		flat := make(map[Line]Ranges, len(p.known.lines))
-		for a, l := range p.known.lines {
-			flat[a.Line] = l.ranges
+		lines(p.doubt)
+		flat := make(map[Line]Ranges)
+		for id, a := range p.known.agents {
+			for at, l := range a.lines {
+				flat[Line{Writer{id, at.epoch}, at.stream}] = l.ranges
+			}
 		}
 		lines(flat)
 		for _, l := range slices.SortedFunc(maps.Keys(flat), compareLines) {
-			for _, print := range p.known.lines[arrival{Line: l}].last {
-				b = append(b, byte(print.From), byte(print.Sum))
+			for _, print := range p.known.agents[l.Agent].lines[arrival{epoch: l.Epoch, stream: l.Stream}].last {
+				b = append(b, byte(print.From), byte(print.To), byte(print.Sum))
 			}
 			b = append(b, 0)
 		}
-		writers := slices.SortedFunc(maps.Keys(p.known.current), compareWriters)
+		current := make(map[Writer]*course)
+		for id, a := range p.known.agents {
+			for epoch, c := range a.current {
+				current[Writer{id, epoch}] = c
+			}
+		}
+		writers := slices.SortedFunc(maps.Keys(current), compareWriters)
 		put(uint64(len(writers)))
 		for _, at := range writers {
 			line(Line{Writer: at})
-			session(p.known.current[at].session)
-			plans := p.known.current[at].plans
+			session(current[at].session)
+			plans := current[at].plans
 			for _, l := range slices.SortedFunc(maps.Keys(plans), compareLines) {
 				line(l)
 				put(plans[l].next)

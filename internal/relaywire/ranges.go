@@ -42,10 +42,7 @@ func (s Ranges) Add(r Range) Ranges {
 
 // Missing appends to dst the parts of r that are not in the set, in order.
 func (s Ranges) Missing(dst []Range, r Range) []Range {
-	for _, have := range s {
-		if have.To <= r.From {
-			continue
-		}
+	for _, have := range s[s.behind(r.From):] {
 		if have.From >= r.To || r.From >= r.To {
 			break
 		}
@@ -62,12 +59,22 @@ func (s Ranges) Missing(dst []Range, r Range) []Range {
 
 // Has reports whether all of r is in the set.
 func (s Ranges) Has(r Range) bool {
-	for _, have := range s {
-		if have.From <= r.From && r.To <= have.To {
-			return true
-		}
+	if r.From >= r.To {
+		return true
 	}
-	return r.From >= r.To
+	i := s.behind(r.From)
+	return i < len(s) && s[i].From <= r.From && r.To <= s[i].To
+}
+
+// behind returns the index of the first range that ends behind an offset.
+func (s Ranges) behind(offset uint64) int {
+	i, _ := slices.BinarySearchFunc(s, offset, func(have Range, offset uint64) int {
+		if have.To <= offset {
+			return -1
+		}
+		return 1
+	})
+	return i
 }
 
 // End returns the first offset behind all of the set.

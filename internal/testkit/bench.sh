@@ -17,6 +17,12 @@ echo
 echo "the whole agent (2 M messages of 300 bytes, 4 connections; 1 M datagrams at 100 k/s):"
 ./bin/load -do idle,relay,relay,relay,plain -count 2000000
 ./bin/load -do udp -count 1000000 -rate 100000
+echo
+echo "three agents in a row:"
+./bin/load -do chain,chain -count 2000000
+./bin/load -do chain,chain -count 2000000 -even
+./bin/load -do chain-far,chain-lone,chain-paced,chain-agents
+./bin/load -do chain-paced -commit 20ms
 
 # The peers' harness is not part of the project; it is used where it lies.
 peers=../shared/bench-peers

@@ -4,11 +4,13 @@ import (
 	"crypto/tls"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
 
-// checkEvery is how often, at most, a handshake looks whether the files changed.
+// checkEvery is how often, at most, a handshake of a server looks whether the files changed. One
+// of a client always does: it comes seldom, and may be the one try after the files were replaced.
 const checkEvery = time.Second
 
 // Config reads the files and returns a configuration that reads them again
@@ -16,7 +18,7 @@ const checkEvery = time.Second
 // handshake. onReload is then called with nil, or with why the old files stay in
 // use (once for each change); it may be nil, and must not block for long.
 func (s *Server) Config(onReload func(error)) (*tls.Config, error) {
-	r := &watch[*tls.Config]{files: []string{s.Cert, s.Key}, onReload: onReload, now: time.Now}
+	r := &watch[*tls.Config]{files: []string{s.Cert, s.Key}, onReload: onReload, now: time.Now, every: checkEvery}
 	if s.ClientCA != "" {
 		r.files = append(r.files, s.ClientCA)
 	}
@@ -90,6 +92,7 @@ type watch[T any] struct {
 	load     func() (T, error)
 	onReload func(error)
 	now      func() time.Time
+	every    time.Duration // how often it looks at most; zero: each time
 
 	mu      sync.Mutex // guards all below; held while reading the files, so that they are read once
 	current T
@@ -104,7 +107,7 @@ type stamp struct {
 }
 
 func (w *watch[T]) start() error {
-	w.stamps, w.looked = w.stampFiles(), w.now()
+	w.stamps, w.looked = stampFiles(w.files), w.now()
 	var err error
 	w.current, err = w.load()
 	return err
@@ -126,15 +129,12 @@ func (w *watch[T]) get() T {
 // after the other is bad in between: it is read again when the second changes.
 func (w *watch[T]) refresh() (changed bool, err error) {
 	now := w.now()
-	if since := now.Sub(w.looked); since >= 0 && since < checkEvery {
+	if since := now.Sub(w.looked); since >= 0 && since < w.every {
 		return false, nil
 	}
 	w.looked = now
-	stamps := w.stampFiles()
-	for i := range stamps {
-		changed = changed || stamps[i] != w.stamps[i]
-	}
-	if !changed {
+	stamps := stampFiles(w.files)
+	if slices.Equal(stamps, w.stamps) {
 		return false, nil
 	}
 	w.stamps = stamps
@@ -146,9 +146,9 @@ func (w *watch[T]) refresh() (changed bool, err error) {
 	return true, nil
 }
 
-func (w *watch[T]) stampFiles() []stamp {
-	stamps := make([]stamp, len(w.files))
-	for i, name := range w.files {
+func stampFiles(files []string) []stamp {
+	stamps := make([]stamp, len(files))
+	for i, name := range files {
 		if info, err := os.Stat(name); err == nil {
 			stamps[i] = stamp{info.ModTime(), info.Size()}
 		}

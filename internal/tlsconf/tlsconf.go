@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"time"
 
@@ -38,9 +39,9 @@ type Client struct {
 	MinVersion string `yaml:"min_version" oneof:"1.2 1.3"` // empty: 1.2
 }
 
-// Check reports files that do not exist, do not parse, do not belong together
-// or have expired, and settings that contradict each other. It makes the paths
-// relative to the config file's folder absolute.
+// Check reports files that do not exist, do not parse or do not belong together,
+// and settings that contradict each other. What is out of date is not among that: DatesOf
+// has it. It makes the paths relative to the config file's folder absolute.
 func (s *Server) Check(at *config.At) {
 	if s.Cert != "" && s.Key != "" {
 		s.Cert, s.Key = at.File(s.Cert), at.File(s.Key)
@@ -79,32 +80,29 @@ func (c *Client) Check(at *config.At) {
 }
 
 func checkPair(at *config.At, cert, key string) {
-	pair, err := loadPair(cert, key)
+	_, err := loadPair(cert, key)
 	var bad *keyError
 	switch {
 	case errors.As(err, &bad):
-		at.Key("key").Problemf("%v", err)
+		unusable(at.Key("key"), err)
 	case err != nil:
-		at.Key("cert").Problemf("%v", err)
-	default:
-		if err := inDate(cert, pair.Leaf, time.Now()); err != nil {
-			at.Key("cert").Problemf("%v", err)
-		}
+		unusable(at.Key("cert"), err)
 	}
 }
 
-func checkPool(at *config.At, file string) {
-	_, authorities, err := loadPool(file)
-	if err != nil {
-		at.Problemf("%v", err)
+// unusable reports a file that cannot be used.
+func unusable(at *config.At, err error) {
+	if errors.Is(err, fs.ErrNotExist) {
+		at.MissingFile(err)
 		return
 	}
-	for _, a := range authorities {
-		if inDate(file, a, time.Now()) == nil {
-			return // one good authority is enough: old ones stay beside their successors
-		}
+	at.Problemf("%v", err)
+}
+
+func checkPool(at *config.At, file string) {
+	if _, _, err := loadPool(file); err != nil {
+		unusable(at, err)
 	}
-	at.Problemf("%v", inDate(file, authorities[0], time.Now()))
 }
 
 // keyError is an error of the key's file rather than the certificate's.
@@ -207,9 +205,11 @@ func loadPool(file string) (*x509.CertPool, []*x509.Certificate, error) {
 	return pool, all, nil
 }
 
+// day is how a certificate's dates are written.
+const day = "2006-01-02 15:04 MST"
+
 // inDate returns an error if c is not valid now.
 func inDate(file string, c *x509.Certificate, now time.Time) error {
-	const day = "2006-01-02 15:04 MST"
 	if now.After(c.NotAfter) {
 		return fmt.Errorf("%s expired on %s (%s); renew it", file, c.NotAfter.UTC().Format(day), c.Subject)
 	}

@@ -9,9 +9,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -107,19 +105,8 @@ func (in *Input) open(address string, sockets *listen.Sockets) error {
 	if err != nil {
 		return err
 	}
-	in.doors = append(in.doors, &door{in: in, url: taken(a, l.Addr()), tls: a.Scheme == "tls", l: l.(streamListener)})
+	in.doors = append(in.doors, &door{in: in, url: inputs.Taken(a, l.Addr()), tls: a.Scheme == "tls", l: l.(streamListener)})
 	return nil
-}
-
-// taken is the address as a URL, with the port that was really taken.
-func taken(a listen.Address, at net.Addr) string {
-	if !a.IsUnix() {
-		if _, port, err := net.SplitHostPort(at.String()); err == nil {
-			a.Port, _ = strconv.Atoi(port)
-		}
-	}
-	a.Mode = 0
-	return a.String()
 }
 
 // Run takes requests until ctx ends or, after Retire, until the last client has

@@ -18,6 +18,7 @@ import (
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/internal/config"
 	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/internal/tiers"
 	"github.com/runnel-log/runnel/internal/tlsconf/tlstest"
 )
 
@@ -26,6 +27,9 @@ const Patience = 20 * time.Second
 
 // Agent is the agent's name in every test.
 const Agent = "agent-1"
+
+// AgentID is its id.
+var AgentID = [16]byte{1, 2, 3}
 
 // Running is an input that runs.
 type Running struct {
@@ -41,12 +45,15 @@ type Running struct {
 
 // Setup is what a test may choose; the zero value is right for most.
 type Setup struct {
-	Sockets *listen.Sockets      // nil: new ones, closed at the test's end
-	Metrics *metrics.Set         // nil: a new set
-	Sink    *Sink                // nil: a new one
-	Memory  *inputs.Memory       // nil: a new one
-	Log     zerolog.Logger       // zero: nothing is logged
-	Options func(config.Options) // changes what cannot be written in a config, such as the clock
+	Sockets *listen.Sockets        // nil: new ones, closed at the test's end
+	Metrics *metrics.Set           // nil: a new set
+	Sink    *Sink                  // nil: a new one
+	Memory  *inputs.Memory         // nil: a new one
+	Tiers   *tiers.Tiers           // nil: nobody is above or below
+	Trouble func() error           // nil: the store has none
+	Ended   func() <-chan struct{} // nil: all ends where it is
+	Log     zerolog.Logger         // zero: nothing is logged
+	Options func(config.Options)   // changes what cannot be written in a config, such as the clock
 }
 
 // Options decodes text, a part's section of the config, for kind. Relative file
@@ -94,8 +101,18 @@ func Start(t testing.TB, kind inputs.Kind, dir, text string, s Setup) *Running {
 	if s.Memory == nil {
 		s.Memory = new(inputs.Memory)
 	}
-	in, err := kind.New(o, inputs.Setup{Name: "in", Agent: Agent, Emit: s.Sink.Emit, Memory: s.Memory, Marks: s.Sink.Marks,
-		Sockets: s.Sockets, Log: s.Log, Metrics: s.Metrics})
+	if s.Trouble == nil {
+		s.Trouble = func() error { return nil }
+	}
+	if s.Ended == nil {
+		s.Ended = func() <-chan struct{} {
+			now := make(chan struct{})
+			close(now)
+			return now
+		}
+	}
+	in, err := kind.New(o, inputs.Setup{Name: "in", Agent: Agent, AgentID: AgentID, Version: "test", Emit: s.Sink.Emit, Relay: s.Sink.Relay, Tiers: s.Tiers, Ended: s.Ended, Memory: s.Memory, Marks: s.Sink.Marks,
+		Trouble: s.Trouble, Sockets: s.Sockets, Log: s.Log, Metrics: s.Metrics})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -36,6 +36,10 @@ func SayLine(_ testing.TB, c net.Conn, message string) error {
 	return err
 }
 
+// Strangers is the case of Lifecycle that shows an input all that is no certificate, for a kind
+// that no other of its cases can speak to over TLS.
+func Strangers(t *testing.T, kind inputs.Kind, say Say) { strangers(t, kind, say) }
+
 // Lifecycle runs the lifecycle cases of Run for a kind that say can speak to.
 func Lifecycle(t *testing.T, kind inputs.Kind, say Say, addresses ...string) {
 	t.Run("lifecycle", func(t *testing.T) { lifecycle(t, kind, say, addresses) })
@@ -112,7 +116,7 @@ func lifecycle(t *testing.T, kind inputs.Kind, say Say, addresses []string) {
 // setup is what an input needs that is not to run.
 func setup(sockets *listen.Sockets) inputs.Setup {
 	sink := NewSink()
-	return inputs.Setup{Name: "in", Emit: sink.Emit, Memory: new(inputs.Memory), Marks: sink.Marks, Sockets: sockets, Metrics: metrics.NewSet()}
+	return inputs.Setup{Name: "in", Emit: sink.Emit, Relay: sink.Relay, Memory: new(inputs.Memory), Marks: sink.Marks, Sockets: sockets, Metrics: metrics.NewSet()}
 }
 
 func retire(t *testing.T, kind inputs.Kind, say Say, dir, text string, addresses []string) {

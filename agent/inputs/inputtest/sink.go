@@ -3,6 +3,7 @@ package inputtest
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -11,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/s2"
 
 	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/record"
@@ -22,6 +25,7 @@ type Sink struct {
 	mu      sync.Mutex // guards all below
 	records []record.View
 	batches int
+	whole   int           // of those, as blocks
 	changed chan struct{} // closed and replaced at each Emit
 	hold    chan struct{} // receipts wait for its closing; nil: settled at once
 	refuse  error         // what Emit returns
@@ -98,6 +102,34 @@ func (s *Sink) Emit(_ context.Context, b *record.Batch, marks ...inputs.Mark) (i
 	close(s.changed)
 	s.changed = make(chan struct{})
 	return receipt{s.hold}, nil
+}
+
+// Relay is inputs.Relay. It keeps records with their origins.
+func (s *Sink) Relay(ctx context.Context, _ string, b *record.Batch, whole *record.Block, marks ...inputs.Mark) (inputs.Receipt, error) {
+	if whole == nil {
+		return s.Emit(ctx, b, marks...)
+	}
+	raw, err := s2.Decode(nil, whole.Body)
+	if err == nil && !bytes.Equal(raw, b.Bytes()) {
+		err = errors.New("bug: the block is another batch")
+	}
+	if err == nil {
+		err = b.Stamp(&whole.Origin)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	s.whole++
+	s.mu.Unlock()
+	return s.Emit(ctx, b, marks...)
+}
+
+// Whole returns how many batches have come as whole blocks.
+func (s *Sink) Whole() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.whole
 }
 
 // Marks is inputs.Setup's: it calls f with every mark, in order of keys.

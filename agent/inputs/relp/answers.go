@@ -60,7 +60,7 @@ func (a *answers) settle(p pending) {
 	default:
 		if err := a.wait(p.receipt); err != nil {
 			a.x.in.counters.unansweredUnknown.Add(p.records)
-			a.x.in.events.notStored(a.x.at.url, p.records, err)
+			a.x.in.events.notStored(a.x.conn.URL, p.records, err)
 			a.fail()
 			break
 		}
@@ -95,8 +95,8 @@ func (a *answers) write() {
 	if len(a.buf) == 0 || a.failed {
 		return
 	}
-	_ = a.x.conn.SetWriteDeadline(time.Now().Add(a.x.in.patience.write)) // fails on a closed connection only
-	if _, err := a.x.out.Write(a.buf); err != nil {
+	_ = a.x.conn.Socket.SetWriteDeadline(time.Now().Add(a.x.in.patience.write)) // fails on a closed connection only
+	if _, err := a.x.conn.Write(a.buf); err != nil {
 		a.x.in.counters.errWrite.Inc()
 		a.fail()
 	} else if a.told {

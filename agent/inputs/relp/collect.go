@@ -95,7 +95,7 @@ func (c *collector) append(msg []byte, flags record.Flags) {
 
 // fill sets what the message itself does not know.
 func (c *collector) fill(r *record.Record) {
-	in, who := c.x.in, c.x.who
+	in, who := c.x.in, c.x.conn.Peer
 	r.Received = c.now
 	r.Input, r.Agent, r.Peer = in.name, in.agent, who.Text
 	if len(r.Host) == 0 {
@@ -119,7 +119,7 @@ func (c *collector) flush() error {
 	cancel()
 	if err != nil {
 		x.in.counters.unansweredRefused.Add(records)
-		x.in.events.notTaken(x.at.url, records, err)
+		x.in.events.notTaken(x.conn.URL, records, err)
 		return fmt.Errorf("%w: %w", errRefused, err)
 	}
 	c.count(records)

@@ -2,17 +2,15 @@ package relp
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/runnel-log/runnel/internal/listen"
+	"github.com/runnel-log/runnel/agent/inputs"
 	"github.com/runnel-log/runnel/internal/relp"
 )
 
@@ -44,10 +42,7 @@ var (
 type session struct {
 	in     *Input
 	ctx    context.Context // of emitting; outlives the input's by the time to drain
-	at     *stream
-	conn   net.Conn // the socket
-	out    net.Conn // the socket, or TLS over it
-	who    *listen.Peer
+	conn   *inputs.Conn
 	reader *relp.Reader
 
 	opened  bool
@@ -69,28 +64,30 @@ type session struct {
 	stopOnce sync.Once
 }
 
-func (in *Input) newSession(ctx context.Context, s *stream, c net.Conn, who *listen.Peer) *session {
-	x := &session{in: in, ctx: ctx, at: s, conn: c, out: c, who: who, next: max(in.options.first, 1), began: time.Now(),
+func (in *Input) newSession(ctx context.Context, c *inputs.Conn) *session {
+	x := &session{in: in, ctx: ctx, conn: c, next: max(in.options.first, 1), began: time.Now(),
 		// Room for many small batches while one commit is on its way; then reading waits.
 		pending: make(chan pending, 256), settled: make(chan struct{}, 1), gone: make(chan struct{}), stopping: make(chan struct{})}
 	x.collect.init(x)
 	return x
 }
 
-// serve speaks with one client until the session ends, and closes it.
-func (x *session) serve() {
-	defer x.conn.Close()
-	if x.at.tls && !x.handshake() {
-		return
+// Serve speaks with one client until the session ends, and closes it.
+func (x *session) Serve() {
+	defer x.conn.Socket.Close()
+	if x.conn.TLS {
+		if _, ok := x.in.Handshake(x.ctx, x.conn, handshakeTime, x.stopping); !ok {
+			return
+		}
 	}
-	x.reader = relp.NewReader(x.out)
+	x.reader = relp.NewReader(x.conn)
 	x.reader.Budget(x.room)
 	defer x.reader.Release()
 	var answering sync.WaitGroup
 	answering.Go(x.runAnswers)
 	why := x.read()
 	if !errors.Is(why, errClosed) && !errors.Is(why, errStopped) {
-		x.in.repeats.remember(string(x.who.Text), x.emitted.list(), time.Now())
+		x.in.repeats.remember(string(x.conn.Peer.Text), x.emitted.list(), time.Now())
 	}
 	if errors.Is(why, errRefused) {
 		x.pause()
@@ -101,37 +98,12 @@ func (x *session) serve() {
 	x.leave(why)
 }
 
-// handshake makes the connection one of TLS.
-func (x *session) handshake() bool {
-	_ = x.conn.SetDeadline(time.Now().Add(handshakeTime)) // fails on a closed connection only
-	if closed(x.stopping) {
-		return false
-	}
-	t := tls.Server(x.conn, x.in.tls)
-	err := t.HandshakeContext(x.ctx)
-	var header tls.RecordHeaderError
-	switch {
-	case err == nil:
-		_ = x.conn.SetDeadline(time.Time{})
-		x.out = t
-		return true
-	case closed(x.stopping):
-	case errors.As(err, &header) && header.Conn != nil:
-		x.in.counters.errPlainText.Inc()
-		x.in.events.plainText(x.at.url, string(x.who.Text))
-	default:
-		x.in.counters.errHandshake.Inc()
-		x.in.events.handshakeFailed(x.at.url, string(x.who.Text), err)
-	}
-	return false
-}
-
 // read takes frames until the session ends, and returns why. It emits when a
 // batch is full and when nothing more has come: a lone message is stored at
 // once, and a busy client's whole window with one commit.
 func (x *session) read() error {
 	for {
-		if closed(x.stopping) {
+		if inputs.Closed(x.stopping) {
 			return x.after(errStopped)
 		}
 		f, ok, err := x.reader.Take()
@@ -224,7 +196,7 @@ func (x *session) open(f relp.Frame) error {
 	x.pending <- pending{raw: relp.AppendOpened(nil, f.Txnr, &ours)}
 	x.opened = true
 	x.reader.Allow(int(x.in.options.MaxMessage), max(maxFrame, int(x.in.options.MaxMessage)))
-	x.repeat = x.in.repeats.expect(string(x.who.Text), time.Now())
+	x.repeat = x.in.repeats.expect(string(x.conn.Peer.Text), time.Now())
 	return nil
 }
 
@@ -259,9 +231,9 @@ func (x *session) fill() error {
 	case err == nil:
 		x.collect.now = x.in.now().UnixNano()
 		return x.overdue()
-	case closed(x.stopping):
+	case inputs.Closed(x.stopping):
 		return errStopped
-	case closed(x.gone):
+	case inputs.Closed(x.gone):
 		return errGone
 	case !errors.Is(err, os.ErrDeadlineExceeded):
 		return err
@@ -289,31 +261,31 @@ func (x *session) overdue() error {
 	return nil
 }
 
-// setReadDeadline is SetReadDeadline that does not undo stop's.
+// setReadDeadline is SetReadDeadline that does not undo Stop's.
 func (x *session) setReadDeadline(t time.Time) {
-	_ = x.conn.SetReadDeadline(t) // fails on a closed connection only, which the read reports
-	if closed(x.stopping) || closed(x.gone) {
-		_ = x.conn.SetReadDeadline(time.Unix(1, 0))
+	_ = x.conn.Socket.SetReadDeadline(t) // fails on a closed connection only, which the read reports
+	if inputs.Closed(x.stopping) || inputs.Closed(x.gone) {
+		_ = x.conn.Socket.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
-// stop ends the session: what is emitted is answered, what is not is left to
+// Stop ends the session: what is emitted is answered, what is not is left to
 // the client.
-func (x *session) stop() {
+func (x *session) Stop() {
 	x.stopOnce.Do(func() { close(x.stopping) })
-	_ = x.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+	_ = x.conn.Socket.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 }
 
-// abandon closes what did not end in time.
-func (x *session) abandon() {
+// Abandon closes what did not end in time.
+func (x *session) Abandon() {
 	x.fail()
-	_ = x.conn.Close() // it is given up
+	_ = x.conn.Socket.Close() // it is given up
 }
 
 // fail says that nothing can be answered any more.
 func (x *session) fail() {
 	x.goneOnce.Do(func() { close(x.gone) })
-	_ = x.conn.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
+	_ = x.conn.Socket.SetReadDeadline(time.Unix(1, 0)) // wakes the reader
 }
 
 // pause waits before the connection is closed, so that a client that comes back
@@ -325,25 +297,15 @@ func (x *session) pause() {
 	}
 }
 
-// closed reports whether a channel that is only ever closed is.
-func closed(c <-chan struct{}) bool {
-	select {
-	case <-c:
-		return true
-	default:
-		return false
-	}
-}
-
 // tell counts and logs why the session ended, where that is worth a word.
 func (x *session) tell(why error) {
 	switch {
 	case errors.Is(why, errProtocol):
 		x.in.counters.errProtocol.Inc()
-		x.in.events.protocolBroken(x.at.url, string(x.who.Text), why)
+		x.in.events.protocolBroken(x.conn.URL, string(x.conn.Peer.Text), why)
 	case errors.Is(why, errSlow):
 		x.in.counters.errSlow.Inc()
-		x.in.events.tooSlow(x.at.url, string(x.who.Text), why)
+		x.in.events.tooSlow(x.conn.URL, string(x.conn.Peer.Text), why)
 	case errors.Is(why, errGone), errors.Is(why, errRefused): // told where it happened
 	case errors.Is(why, errStopped), errors.Is(why, errClosed), errors.Is(why, errAborted), errors.Is(why, io.EOF), errors.Is(why, io.ErrUnexpectedEOF):
 	default:
@@ -356,15 +318,15 @@ func (x *session) leave(why error) {
 	if errors.Is(why, io.EOF) || errors.Is(why, io.ErrUnexpectedEOF) {
 		return
 	}
-	if closed(x.gone) {
+	if inputs.Closed(x.gone) {
 		return
 	}
-	_ = x.conn.SetDeadline(time.Now().Add(lingerTime)) // fails on a closed connection only
-	if _, err := x.out.Write(relp.AppendFrame(nil, 0, relp.ServerClose, nil)); err != nil {
+	_ = x.conn.Socket.SetDeadline(time.Now().Add(lingerTime)) // fails on a closed connection only
+	if _, err := x.conn.Write(relp.AppendFrame(nil, 0, relp.ServerClose, nil)); err != nil {
 		return // a hint: the client notices anyway
 	}
-	if half, ok := x.out.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
+	if half, ok := x.conn.Conn.(interface{ CloseWrite() error }); !ok || half.CloseWrite() != nil {
 		return
 	}
-	_, _ = io.Copy(io.Discard, x.conn) // until the peer closes too, or has had its time
+	_, _ = io.Copy(io.Discard, x.conn.Socket) // until the peer closes too, or has had its time
 }

@@ -119,7 +119,7 @@ func BenchmarkCollect(b *testing.B) {
 			in := &Input{options: newOptions(), counters: newCounters(newSet(), "in"), emit: inputtest.NewCounter().Emit,
 				unsettled: newSettling(), name: []byte("in"), agent: []byte("agent-1"), zone: time.UTC}
 			go in.runSettle(b.Context())
-			c := in.newCollector(b.Context())
+			c := in.newCollector(b.Context(), "")
 			c.now = captured.UnixNano()
 			who := (&peers{agent: in.agent}).unix("unix")
 			msg := []byte(text)

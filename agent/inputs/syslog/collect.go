@@ -24,6 +24,7 @@ const (
 // emits them. One goroutine uses it.
 type collector struct {
 	in     *Input
+	url    string          // where it listens
 	ctx    context.Context // of emitting; outlives the input's by the time to drain
 	parser syslog.Parser
 	rec    record.Record
@@ -36,8 +37,8 @@ type collector struct {
 	settled  chan struct{} // told when inFlight has sunk; one signal is enough to look again
 }
 
-func (in *Input) newCollector(ctx context.Context) *collector {
-	c := &collector{in: in, ctx: ctx, parser: in.options.parser(in.zone), settled: make(chan struct{}, 1)}
+func (in *Input) newCollector(ctx context.Context, url string) *collector {
+	c := &collector{in: in, url: url, ctx: ctx, parser: in.options.parser(in.zone), settled: make(chan struct{}, 1)}
 	c.parser.Now = func() time.Time { return time.Unix(0, c.now) }
 	return c
 }
@@ -111,7 +112,7 @@ func (c *collector) flush() {
 	receipt, err := c.in.emit(c.ctx, b)
 	if err != nil {
 		n.droppedEmit.Add(records)
-		c.in.events.notTaken(records, err)
+		c.in.events.notTaken(c.url, records, err)
 		return
 	}
 	if done, err := c.in.unsettled.fate(receipt); done { // dropped, where nothing is being stored; it waits behind nothing

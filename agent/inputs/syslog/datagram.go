@@ -114,8 +114,8 @@ func (in *Input) trim(b []byte) ([]byte, record.Flags) {
 
 // runParse empties the ring until it is closed. It emits when a batch is full
 // and when the ring is empty.
-func (in *Input) runParse(ctx context.Context, r *ring) {
-	col := in.newCollector(ctx)
+func (in *Input) runParse(ctx context.Context, url string, r *ring) {
+	col := in.newCollector(ctx, url)
 	for {
 		c := r.pop(col.flush)
 		if c == nil {
@@ -144,7 +144,7 @@ func (in *Input) runUnixgram(ctx context.Context, s *packets) {
 		return
 	}
 	who := in.peers.unix("unix")
-	col := in.newCollector(ctx)
+	col := in.newCollector(ctx, s.url)
 	defer col.flush()
 	// One more than the longest message and its LF and NUL. Only what datagrams touch is real memory.
 	buf := make([]byte, int(in.options.MaxMessage)+3)

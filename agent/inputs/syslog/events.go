@@ -14,10 +14,11 @@ type events struct {
 	log     zerolog.Logger
 	sampled zerolog.Logger
 	last    *inputs.LastErrors
+	lost    *losses // not taken
 }
 
 func newEvents(log zerolog.Logger) events {
-	return events{log, log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}), new(inputs.LastErrors)}
+	return events{log, log.Sample(&zerolog.BurstSampler{Burst: 10, Period: time.Second}), new(inputs.LastErrors), newLosses(log)}
 }
 
 func (e events) listening(url string) {
@@ -94,8 +95,9 @@ func (e events) readFailed(url string, err error) {
 	e.sampled.Warn().Str("url", url).Err(err).Msg("reading failed")
 }
 
-func (e events) notTaken(records int, err error) {
-	e.sampled.Error().Int("records", records).Err(err).Msg("records are lost: the pipeline did not take them")
+func (e events) notTaken(url string, records int, err error) {
+	e.last.Set(url, "records are lost: %v", err)
+	e.lost.add(records, err)
 }
 
 func (e events) notStored(err error) {

@@ -172,7 +172,7 @@ func TestHostOfARemotePeer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer in.Retire()
-	c := in.newCollector(t.Context())
+	c := in.newCollector(t.Context(), "")
 	c.now = captured.UnixNano()
 	for _, addr := range []string{"192.0.2.1", "::ffff:192.0.2.2", "2001:db8::1", "127.0.0.1", "::1"} {
 		c.add([]byte("<13>no host"), 0, in.peers.at(netip.MustParseAddr(addr)))

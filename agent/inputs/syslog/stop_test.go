@@ -251,7 +251,7 @@ func TestABatchThatIsStuckHoldsUpNobody(t *testing.T) {
 			settled := make(chan struct{})
 			go func() { in.runSettle(t.Context()); close(settled) }()
 			read := make(chan struct{})
-			c := in.newCollector(t.Context())
+			c := in.newCollector(t.Context(), "")
 			go func() {
 				defer close(read)
 				who := (&peers{}).unix("unix")
@@ -289,6 +289,9 @@ func TestLostRecordsAreCounted(t *testing.T) {
 	io.WriteString(c, "<13>1 - vm app - - - one\n<13>1 - vm app - - - two\n")
 	c.(*net.TCPConn).CloseWrite()
 	io.Copy(io.Discard, c)
+	if at := r.Input.Status()[0]; at.LastError != "records are lost: the store has failed" {
+		t.Errorf("status says %q", at.LastError)
+	}
 	r.Stop(t)
 	counted(t, r, `runnel_input_dropped_total{input="in",reason="not_taken"}`, 2)
 }

@@ -88,7 +88,7 @@ func (in *Input) accept(ctx context.Context, s *stream, c net.Conn, state []byte
 		c.Close()
 		return
 	}
-	col := in.newCollector(ctx)
+	col := in.newCollector(ctx, s.url)
 	k, err := newConn(c, col.readNow)
 	if err != nil {
 		in.peers.leave(who)

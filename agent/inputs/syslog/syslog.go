@@ -10,8 +10,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -107,7 +105,7 @@ func (in *Input) open(url string, sockets *listen.Sockets) error {
 		if err != nil {
 			return err
 		}
-		p := &packets{url: taken(a, c.LocalAddr()), conn: c}
+		p := &packets{url: inputs.Taken(a, c.LocalAddr()), conn: c}
 		in.packets, in.order = append(in.packets, p), append(in.order, p)
 		return nil
 	}
@@ -115,23 +113,12 @@ func (in *Input) open(url string, sockets *listen.Sockets) error {
 	if err != nil {
 		return err
 	}
-	s := &stream{url: taken(a, l.Addr()), configured: a.String(), tls: a.Scheme == "tls", l: l.(streamListener)}
+	s := &stream{url: inputs.Taken(a, l.Addr()), configured: a.String(), tls: a.Scheme == "tls", l: l.(streamListener)}
 	if a.Scheme == "tcp" { // the keys of a TLS connection are in this process's memory, and stay there
 		s.passes, s.passed = true, sockets.Passed(s.configured)
 	}
 	in.streams, in.order = append(in.streams, s), append(in.order, s)
 	return nil
-}
-
-// taken is the address as a URL, with the port that was really taken.
-func taken(a listen.Address, at net.Addr) string {
-	if !a.IsUnix() {
-		if _, port, err := net.SplitHostPort(at.String()); err == nil {
-			a.Port, _ = strconv.Atoi(port)
-		}
-	}
-	a.Mode = 0
-	return a.String()
 }
 
 // Run takes records until ctx ends or, after Retire, until the last peer has
@@ -150,7 +137,7 @@ func (in *Input) Run(ctx context.Context) error {
 		if _, ok := p.conn.(*listen.UDPConn); ok {
 			r := newRing()
 			reading.Go(func() { in.runUDP(p, r) })
-			reading.Go(func() { in.runParse(emitting, r) })
+			reading.Go(func() { in.runParse(emitting, p.url, r) })
 			continue
 		}
 		reading.Go(func() { in.runUnixgram(emitting, p) })
@@ -170,6 +157,7 @@ func (in *Input) Run(ctx context.Context) error {
 	settling.Wait()
 	close(finished)
 	stopping.Wait()
+	in.events.lost.end()
 	if n := in.passed.Load(); n > 0 {
 		in.events.passedOn(int(n))
 	}

@@ -21,3 +21,12 @@ const (
 	restarts = 20
 	kills    = 5
 )
+
+// How many lines each container sends through a chain of agents, at which rate a second; how
+// often its upper tiers are killed meanwhile, and all of that again.
+const (
+	containerLines  = 6000
+	containerRate   = 2000
+	containerKills  = 6
+	containerRounds = 1
+)

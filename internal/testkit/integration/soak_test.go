@@ -21,3 +21,12 @@ const (
 	restarts = 100
 	kills    = 100
 )
+
+// How many lines each container sends through a chain of agents, at which rate a second; how
+// often its upper tiers are killed meanwhile, and all of that again.
+const (
+	containerLines  = 60_000
+	containerRate   = 3000
+	containerKills  = 40
+	containerRounds = 10
+)

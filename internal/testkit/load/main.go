@@ -33,6 +33,9 @@ type options struct {
 	connections   int
 	rate          int
 	keep          bool
+	commit        string
+	even          bool
+	inputs        []string // of tiers
 }
 
 // result is one run.
@@ -53,7 +56,9 @@ func main() {
 	var o options
 	flag.StringVar(&o.runnel, "runnel", "bin/runnel", "the binary to measure")
 	flag.StringVar(&o.guest, "guest", "cmd/runnel/bundled/classify.wasm", "the Go module of the relay scenario")
-	flag.StringVar(&o.do, "do", "idle,relay,plain,udp", "scenarios, in order")
+	flag.StringVar(&o.do, "do", "idle,relay,plain,udp", "scenarios, in order; chain, chain-far, chain-paced, chain-lone and chain-agents are of three agents")
+	flag.BoolVar(&o.even, "even", false, "chain and chain-far: the same line again and again, which takes next to nothing to compress")
+	flag.StringVar(&o.commit, "commit", "auto", "agent.commit_every of the three")
 	flag.IntVar(&o.count, "count", 2_000_000, "messages")
 	flag.IntVar(&o.size, "size", 300, "bytes a message")
 	flag.IntVar(&o.connections, "connections", 4, "TCP connections")
@@ -85,6 +90,12 @@ func (o options) measure(scenario string) (result, error) {
 	} else {
 		defer os.RemoveAll(dir)
 	}
+	r := result{Scenario: scenario}
+	if strings.HasPrefix(scenario, "chain") {
+		err := o.chain(dir, scenario, &r)
+		r.perMillion()
+		return r, err
+	}
 	sink, err := startSink()
 	if err != nil {
 		return result{}, err
@@ -95,7 +106,6 @@ func (o options) measure(scenario string) (result, error) {
 		return result{}, err
 	}
 	defer a.stop()
-	r := result{Scenario: scenario}
 	switch scenario {
 	case "idle":
 		err = a.idle(&r)
@@ -106,11 +116,15 @@ func (o options) measure(scenario string) (result, error) {
 	default:
 		err = errors.New("no such scenario; there are idle, relay, plain, udp")
 	}
+	r.perMillion()
+	return r, err
+}
+
+func (r *result) perMillion() {
 	if r.Arrived > 0 {
 		r.CPUMillion = r.CPU / float64(r.Arrived) * 1e6
 		r.PerSecond = float64(r.Arrived) / r.Seconds
 	}
-	return r, err
 }
 
 const config = `
@@ -153,10 +167,15 @@ func (o options) startAgent(dir, scenario, sink string) (*agentProcess, error) {
 		return nil, err
 	}
 	text := fmt.Sprintf(config, dir, input, strings.NewReplacer("%[1]s", sink, "%[2]s", guest).Replace(parts[scenario]))
-	path := filepath.Join(dir, "runnel.yaml")
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "runnel.yaml"), []byte(text), 0o600); err != nil {
 		return nil, err
 	}
+	return o.launch(dir, input)
+}
+
+// launch starts the binary on the configuration in dir.
+func (o options) launch(dir, input string) (*agentProcess, error) {
+	path := filepath.Join(dir, "runnel.yaml")
 	a := &agentProcess{cmd: exec.Command(o.runnel, "run", "-c", path), input: input, log: new(bytes.Buffer)}
 	a.cmd.Stderr = a.log
 	a.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
@@ -298,7 +317,7 @@ func (o options) send(a *agentProcess, to string, args ...string) (*exec.Cmd, er
 	return cmd, cmd.Start()
 }
 
-// stored asks the agent how many records its pipelines have stored and how many
+// stored asks the agent how many records its streams have and how many
 // datagrams the kernel dropped.
 func (a *agentProcess) stored() (records int64, drops int64, err error) {
 	answer, err := a.client.Get("http://agent/api/v1/status")
@@ -307,8 +326,8 @@ func (a *agentProcess) stored() (records int64, drops int64, err error) {
 	}
 	defer answer.Body.Close() //nolint:errcheck // read only
 	var s struct {
-		Pipelines []struct{ Stored int64 }
-		Inputs    []struct {
+		Streams []struct{ Records int64 }
+		Inputs  []struct {
 			Listeners []struct {
 				KernelDrops int64 `json:"kernel_drops"`
 			}
@@ -317,8 +336,8 @@ func (a *agentProcess) stored() (records int64, drops int64, err error) {
 	if err := json.NewDecoder(answer.Body).Decode(&s); err != nil {
 		return 0, 0, err
 	}
-	for _, p := range s.Pipelines {
-		records += p.Stored
+	for _, stream := range s.Streams {
+		records += stream.Records
 	}
 	for _, in := range s.Inputs {
 		for _, l := range in.Listeners {

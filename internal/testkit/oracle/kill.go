@@ -14,10 +14,11 @@ import (
 	"time"
 )
 
-// Trial starts a relay, kills it at random moments while senders send, starts
-// it again each time, and judges what arrived in the end.
+// Trial starts a relay, or a chain of them, kills one at random moments while senders
+// send, starts it again each time, and judges what arrived in the end.
 type Trial struct {
-	Command []string // the relay, in the foreground
+	Command []string // the relay that is sent to, in the foreground
+	Behind  []Relay  // those that it delivers to, the nearest first
 	Load    Load
 	Receive string   // where the relay delivers to, as Listen has it; empty: Collect alone
 	Collect []string // prints what has arrived, when the relay has ended; empty: Receive alone
@@ -33,10 +34,17 @@ type Trial struct {
 	Said    func(format string, args ...any)
 }
 
+// Relay is one of a chain.
+type Relay struct {
+	Input   string // takes a connection when it is ready: a URL
+	Command []string
+}
+
 // Outcome is what a trial has shown.
 type Outcome struct {
 	Verdict
 	Kills   int             `json:"kills"`
+	KillsOf []int           `json:"kills_of"` // of each relay of the chain
 	Seed    uint64          `json:"seed"`
 	Starts  []time.Duration `json:"-"`              // from exec until the input took a connection, shortest first
 	Median  time.Duration   `json:"restart_median"` // of the starts after a kill, nanoseconds
@@ -68,11 +76,22 @@ func (t *Trial) Run(ctx context.Context) (o Outcome, err error) {
 		defer r.Close()
 	}
 	o.Kills, o.Seed = t.Kills, t.Seed
-	p, err := t.start(ctx, &o)
-	if err != nil {
-		return o, err
+	chain := append([]Relay{{t.Load.To(), t.Command}}, t.Behind...)
+	running := make([]*process, len(chain))
+	o.KillsOf = make([]int, len(chain))
+	defer func() {
+		for _, p := range running {
+			if p != nil {
+				p.kill()
+			}
+		}
+	}()
+	for i := len(chain) - 1; i >= 0; i-- { // what delivers comes last
+		if running[i], err = t.start(ctx, chain[i], &o); err != nil {
+			return o, err
+		}
 	}
-	defer func() { p.kill() }()
+	o.Starts = nil // those after a kill count
 	sending, cancel := context.WithCancel(ctx)
 	defer cancel()
 	enough, done := make(chan struct{}), make(chan error, 1)
@@ -83,15 +102,20 @@ func (t *Trial) Run(ctx context.Context) (o Outcome, err error) {
 		case <-time.After(t.From + time.Duration(random.Int64N(int64(max(t.To-t.From, 1))))):
 		case err := <-done:
 			return o, fmt.Errorf("before kill %d: %w", k+1, err)
-		case <-p.ended:
-			return o, fmt.Errorf("the relay ended by itself: %w", p.err)
 		}
-		p.kill()
-		if p, err = t.start(ctx, &o); err != nil {
+		for _, p := range running {
+			if p.hasEnded() {
+				return o, fmt.Errorf("%s ended by itself: %w", p.cmd.Path, p.err)
+			}
+		}
+		i := random.IntN(len(chain))
+		o.KillsOf[i]++
+		running[i].kill()
+		if running[i], err = t.start(ctx, chain[i], &o); err != nil {
 			return o, fmt.Errorf("after kill %d: %w", k+1, err)
 		}
 		n, _ := sent.Acknowledged()
-		t.Said("kill %d: %d acknowledged, %d arrived, up again after %v", k+1, n, arrived.Records(), o.Starts[len(o.Starts)-1].Round(time.Millisecond))
+		t.Said("kill %d of relay %d: %d acknowledged, %d arrived, up again after %v", k+1, i+1, n, arrived.Records(), o.Starts[len(o.Starts)-1].Round(time.Millisecond))
 	}
 	close(enough)
 	err = <-done
@@ -100,7 +124,9 @@ func (t *Trial) Run(ctx context.Context) (o Outcome, err error) {
 		return o, err
 	}
 	o.Settled = t.settle(ctx, arrived)
-	p.stop()
+	for _, p := range running {
+		p.stop()
+	}
 	if err := t.collect(ctx, arrived); err != nil {
 		return o, err
 	}
@@ -109,18 +135,21 @@ func (t *Trial) Run(ctx context.Context) (o Outcome, err error) {
 	return o, nil
 }
 
-// measure sums up the starts, without the first.
+// measure sums up the starts.
 func (o *Outcome) measure() {
-	if len(o.Starts) > 1 {
-		o.Starts = o.Starts[1:]
+	if len(o.Starts) > 0 {
 		slices.Sort(o.Starts)
 		o.Median, o.Longest = o.Starts[len(o.Starts)/2], o.Starts[len(o.Starts)-1]
 	}
 }
 
 // settle waits until nothing has arrived for a while, and reports whether it came to that.
+// Of a chain whose end is only read when it has ended nobody knows: it has that while.
 func (t *Trial) settle(ctx context.Context, a *Arrived) bool {
 	if t.Receive == "" {
+		if len(t.Behind) > 0 {
+			wait(ctx, t.Settle)
+		}
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, t.Within)
@@ -158,10 +187,20 @@ type process struct {
 	err   error         // set before that
 }
 
-// start starts the relay and waits until its input takes a connection.
-func (t *Trial) start(ctx context.Context, o *Outcome) (*process, error) {
+// hasEnded reports whether it has, for whatever reason.
+func (p *process) hasEnded() bool {
+	select {
+	case <-p.ended:
+		return true
+	default:
+		return false
+	}
+}
+
+// start starts a relay and waits until its input takes a connection.
+func (t *Trial) start(ctx context.Context, r Relay, o *Outcome) (*process, error) {
 	begun := time.Now()
-	cmd := exec.Command(t.Command[0], t.Command[1:]...)
+	cmd := exec.Command(r.Command[0], r.Command[1:]...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // whatever it starts dies with it
 	cmd.Stdout, cmd.Stderr = t.Output, t.Output
 	if err := cmd.Start(); err != nil {
@@ -172,7 +211,7 @@ func (t *Trial) start(ctx context.Context, o *Outcome) (*process, error) {
 		defer close(p.ended)
 		p.err = cmd.Wait()
 	}()
-	network, address := inputOf(t.Load.To())
+	network, address := inputOf(r.Input)
 	for time.Since(begun) < readyWithin { // each round is a try to connect
 		c, err := net.Dial(network, address)
 		if err == nil {
@@ -223,6 +262,9 @@ func (p *process) stop() {
 func (o *Outcome) Write(w io.Writer) {
 	o.Verdict.Write(w)
 	fmt.Fprintf(w, "kills         %9d, seed %d\n", o.Kills, o.Seed)
+	if len(o.KillsOf) > 1 {
+		fmt.Fprintf(w, "of each relay %9s, in the order of the chain\n", fmt.Sprint(o.KillsOf))
+	}
 	fmt.Fprintf(w, "restart       %9v median, %v at most\n", o.Median.Round(time.Millisecond), o.Longest.Round(time.Millisecond))
 	if !o.Settled {
 		fmt.Fprintln(w, "records were still arriving when it was judged: of those that are missing some may have been on their way")

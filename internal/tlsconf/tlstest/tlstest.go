@@ -123,3 +123,9 @@ func write(t testing.TB, file, kind string, der []byte) {
 		t.Fatal(err)
 	}
 }
+
+// CopyTo puts the authority's certificate in place of another file.
+func (a *Authority) CopyTo(t testing.TB, file string) {
+	t.Helper()
+	write(t, file, "CERTIFICATE", a.cert.Raw)
+}

@@ -26,7 +26,7 @@ trial() {
   sed "s|@DIR@|$dir|g; s|@IN@|$in|g; s|@OUT@|$out|g; s|@HTTP@|$http|g; s|@TCP@|$tcp|g" "$here/$config" >"$dir/conf"
   for a in "$@"; do a=${a//DIR/$dir} arguments+=("${a//CONF/$dir/conf}"); done
   "$work/oracle" kill --json --listen "$listen://127.0.0.1:$out" --kills "$kills" --rate "$rate" --seed "$seed" --senders "$senders" \
-    --within "${WITHIN:-60s}" --log "$dir/log" "${arguments[@]}" >"$work/verdict" 2>"$work/said" || [ -s "$work/verdict" ] || { echo "$name: $(tail -3 "$work/said" "$dir/log" | tr '\n' ' ')"; return; }
+    --within "${WITHIN:-60s}" --log "$dir/log" "${arguments[@]}" >"$work/verdict" 2>"$work/said" || [ -s "$work/verdict" ] || { echo "$name: $(tail -qn 3 "$work/said" "$dir/log" | tr '\n' ' ')"; return; }
   python3 - "$name" "$work/verdict" <<'P'
 import json, sys
 v = json.load(open(sys.argv[2]))

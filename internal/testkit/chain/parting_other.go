@@ -1,0 +1,7 @@
+//go:build !linux
+
+package chain
+
+import "syscall"
+
+func parting() *syscall.SysProcAttr { return nil }
